@@ -1,0 +1,173 @@
+"""One guest: QEMU, its console, its control port and its monitor."""
+
+import os
+import select
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+
+from .console import Console
+from .qmp import Qmp
+
+
+class GuestError(Exception):
+    """The guest did not do what it was asked to; the text says how."""
+
+
+class Guest:
+    """A booted guest; use it in a with statement.
+
+    qemu, kernel and initrd are paths; append is added to the kernel command
+    line; drive is an image that stays unchanged; options are more QEMU words;
+    log is where the console goes; allow is a pattern of console lines that are
+    no failure here.
+    """
+
+    def __init__(self, qemu, kernel, initrd, *, append="", cpu="max", smp=2,
+                 memory="1G", drive=None, options=(), log, allow=None):
+        self.tmp = tempfile.mkdtemp(prefix="page_hva.")
+        self.log = log
+        os.makedirs(os.path.dirname(os.path.abspath(log)), exist_ok=True)
+        if os.path.exists(log):
+            os.unlink(log)
+        self.console = Console(log, allow)
+        self.ctl_path = os.path.join(self.tmp, "ctl")
+        self.qmp_path = os.path.join(self.tmp, "qmp")
+        self.command_line = [
+            qemu, "-nodefaults", "-display", "none", "-no-reboot",
+            "-M", "s390-ccw-virtio", "-cpu", cpu, "-accel", "tcg,thread=multi",
+            "-smp", str(smp), "-m", memory,
+            "-kernel", kernel, "-initrd", initrd,
+            "-append", ("panic=-1 " + append).strip(),
+            "-chardev", f"file,id=con,path={log}",
+            "-serial", "chardev:con",
+            "-qmp", f"unix:{self.qmp_path},server=on,wait=off",
+            "-device", "virtio-serial-ccw",
+            "-chardev", f"socket,id=ctl,path={self.ctl_path},server=on,wait=off",
+            "-device", "virtserialport,chardev=ctl,name=hva.ctl",
+        ]
+        if drive:
+            self.command_line += [
+                "-drive", f"file={drive},if=none,id=disk,format=raw,snapshot=on",
+                "-device", "virtio-blk-ccw,drive=disk"]
+        self.command_line += list(options)
+        self.qmp = self.ctl = self.process = None
+        self.buffer = b""
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def start(self, timeout=120):
+        errors = open(self.log + ".qemu", "w", encoding="utf-8")
+        self.process = subprocess.Popen(
+            self.command_line, stdin=subprocess.DEVNULL, stdout=errors,
+            stderr=errors, env=dict(os.environ, TMPDIR=self.tmp))
+        errors.close()
+        deadline = time.monotonic() + timeout
+        self.qmp = Qmp(self._wait_for(self.qmp_path, deadline))
+        self.ctl = socket.socket(socket.AF_UNIX)
+        self.ctl.connect(self._wait_for(self.ctl_path, deadline))
+        self._read_until(b"@@ready\n", deadline, "boot")
+
+    def stop(self):
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+        for connection in (self.ctl, self.qmp):
+            if connection:
+                connection.close()
+        shutil.rmtree(self.tmp, ignore_errors=True)
+
+    def run(self, command, timeout=60, check=True, on_line=None):
+        """Run a shell command line in the guest; return its output.
+
+        With check a status other than 0 raises; without it the result is the
+        pair of status and output.  on_line sees each line as it comes.
+        """
+        if "\n" in command:
+            raise ValueError("one line is one command")
+        self.ctl.sendall(command.encode() + b"\n")
+        raw = self._read_until(b"\n@@done ", time.monotonic() + timeout,
+                               command, on_line)
+        status = self._read_until(b"\n", time.monotonic() + 10, command)
+        output = raw.decode("utf-8", "replace")
+        # A kernel that complains while a command runs has failed that command.
+        self.check_console()
+        if not check:
+            return int(status), output
+        if int(status):
+            raise GuestError(f"'{command}' ended with status {int(status)}: "
+                             f"{output.strip()[-2000:]}")
+        return output
+
+    def check_console(self):
+        failure = self.console.poll()
+        if failure:
+            raise GuestError(f"console: {failure} (log: {self.log})")
+
+    def resident_kib(self):
+        """Resident memory of the QEMU process, in KiB."""
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as status:
+            for line in status:
+                if line.startswith("VmRSS:"):
+                    return int(line.split()[1])
+        raise GuestError("QEMU has no VmRSS")
+
+    def _wait_for(self, path, deadline):
+        while not os.path.exists(path):
+            self._check_alive("start")
+            if time.monotonic() > deadline:
+                raise GuestError(f"QEMU did not create {path}")
+            time.sleep(0.05)
+        return path
+
+    def _check_alive(self, doing):
+        if self.process.poll() is None:
+            return
+        self.console.poll()
+        with open(self.log + ".qemu", encoding="utf-8") as errors:
+            words = errors.read().strip()
+        raise GuestError(
+            f"QEMU ended with status {self.process.returncode} during '{doing}'"
+            f": {self.console.failure or words or 'no message'} (log: {self.log})")
+
+    def _read_until(self, end, deadline, doing, on_line=None):
+        shown = 0
+        while end not in self.buffer:
+            if select.select([self.ctl], [], [], 0.5)[0]:
+                data = self.ctl.recv(65536)
+                if not data:
+                    self.process.wait(10)
+                    self._check_alive(doing)
+                    raise GuestError(f"control port closed during '{doing}'")
+                self.buffer += data
+            if on_line:
+                # A whole line that cannot be the start of the end mark.
+                while (cut := self.buffer.find(b"\n", shown)) >= 0:
+                    if end.startswith(self.buffer[cut:cut + len(end)]):
+                        break
+                    on_line(self.buffer[shown:cut].decode("utf-8", "replace"))
+                    shown = cut + 1
+            try:
+                self.check_console()
+            except GuestError as error:
+                raise GuestError(f"during '{doing}': {error}") from None
+            if time.monotonic() > deadline:
+                self._check_alive(doing)
+                raise GuestError(f"no answer in time to '{doing}' "
+                                 f"(log: {self.log})")
+        found, self.buffer = self.buffer.split(end, 1)
+        if on_line and found[shown:]:
+            for line in found[shown:].decode("utf-8", "replace").splitlines():
+                on_line(line)
+        return found
