@@ -1,0 +1,42 @@
+# shellcheck shell=bash
+# Sourced by the scripts here: where things are, and how a script speaks.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck disable=SC2034  # for the scripts that source this
+BUILD=$ROOT/build
+LOGS=$BUILD/logs
+mkdir -p "$LOGS"
+
+say() { printf '%s\n' "$*"; }
+
+die()
+{
+	printf '%s: %s\n' "${0##*/}" "$*" >&2
+	exit 1
+}
+
+# logged NAME COMMAND...: quiet unless V=1; the log is build/logs/NAME.log, and its
+# end is shown when the command fails.
+logged()
+{
+	local log=$LOGS/$1.log
+	shift
+	if [ "${V:-0}" != 0 ]; then
+		"$@" 2>&1 | tee "$log"
+		return
+	fi
+	"$@" >"$log" 2>&1 || {
+		tail -n 30 "$log" >&2
+		die "'${*:0:1} ${*:1:3} ...' failed; all of its output: $log"
+	}
+}
+
+# room MIB PATH: stop early when the disk cannot hold what comes next.
+room()
+{
+	local have
+	have=$(df -Pm "$2" | awk 'NR == 2 { print $4 }')
+	[ "$have" -ge "$1" ] ||
+		die "needs $1 MiB of disk under $2, $have MiB are free; make room and start again"
+}

@@ -1,0 +1,193 @@
+"""The two projects that are patched, and what patches/*/series says of them."""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BUILD = os.path.join(ROOT, "build")
+
+# Directories of the repository that are not directories of the kernel.
+HOUSE = {"build", "configs", "patches", "qemu", "scripts", "tests"}
+
+
+class Failure(Exception):
+    """What went wrong and what to do, for the person at the keyboard."""
+
+
+def versions():
+    """The recorded versions, outweighed by the environment."""
+    with open(os.path.join(ROOT, "scripts/versions"), encoding="ascii") as file:
+        pairs = dict(line.strip().split("=", 1) for line in file
+                     if line[0] not in "#\n")
+    return {name: os.environ.get(name) or value for name, value in pairs.items()}
+
+
+class Entry:
+    """One line of a series: a patch and the new files that enter with it."""
+
+    def __init__(self, project, words):
+        self.name = words[0]
+        self.path = os.path.join(project.patches, self.name)
+        self.new = {project.tree_path(path): os.path.join(ROOT, path)
+                    for path in words[1:]}
+        for path in [self.path, *self.new.values()]:
+            if not os.path.isfile(path):
+                raise Failure(f"{project.series} names {os.path.relpath(path, ROOT)}"
+                              ", which does not exist")
+        with open(self.path, encoding="utf-8") as file:
+            self.text = file.read()
+        self.touched = sorted(
+            {path for path in re.findall(r"^(?:---|\+\+\+) [ab]/(\S+)", self.text,
+                                         re.MULTILINE)})
+
+    def parts(self):
+        """Subject, body and diff of the patch."""
+        head, _, diff = self.text.partition("\n---\n")
+        subject, _, body = head.partition("\n\n")
+        if not subject.startswith("Subject: ") or not _:
+            raise Failure(f"{self.name} does not start with 'Subject: ', "
+                          "a blank line and a body that ends with '---'")
+        subject = " ".join(subject[len("Subject: "):].split())
+        return subject, body.strip(), diff.strip("\n") + "\n" if diff else ""
+
+
+class Project:
+    def __init__(self, name):
+        known = versions()
+        upper = name.upper()
+        self.name = name
+        self.release = known[f"{upper}_SERIES"]
+        self.version = known[f"{upper}_VERSION"]
+        self.patches = os.path.join(ROOT, "patches", f"{name}-{self.release}")
+        self.series = os.path.join(os.path.relpath(self.patches, ROOT), "series")
+        self.user_source = os.environ.get(f"{upper}_SRC") or None
+        self.tree = os.path.join(BUILD, name)
+        self.state = os.path.join(BUILD, "compose", name)
+
+    def roots(self):
+        """Directories of the repository with new files of this project."""
+        if self.name == "qemu":
+            return [d for d in ["qemu"] if os.path.isdir(os.path.join(ROOT, d))]
+        return sorted(d for d in os.listdir(ROOT)
+                      if os.path.isdir(os.path.join(ROOT, d))
+                      and d[0] != "." and d not in HOUSE)
+
+    def tree_path(self, path):
+        """Where a new file of the repository goes in the project's tree."""
+        top, _, rest = path.partition("/")
+        if self.name == "qemu":
+            return rest
+        return f"arch/s390/{rest}" if top == "arch-s390" else path
+
+    def entries(self):
+        """The series in order; a file that no line names is an error."""
+        path = os.path.join(ROOT, self.series)
+        entries = []
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as file:
+                lines = [line.partition("#")[0].split() for line in file]
+            entries = [Entry(self, words) for words in lines if words]
+        named = [path for entry in entries for path in [entry.path,
+                                                        *entry.new.values()]]
+        twice = {os.path.relpath(p, ROOT) for p in named if named.count(p) > 1}
+        if twice:
+            raise Failure(f"{self.series} names more than once: "
+                          f"{', '.join(sorted(twice))}")
+        orphans = sorted(set(self._files()) - set(named))
+        if orphans and entries:
+            raise Failure(f"no line of {self.series} names "
+                          + ", ".join(os.path.relpath(p, ROOT) for p in orphans))
+        return entries
+
+    def _files(self):
+        if os.path.isdir(self.patches):
+            for name in os.listdir(self.patches):
+                if name.endswith(".patch"):
+                    yield os.path.join(self.patches, name)
+        for root in self.roots():
+            for where, _, names in os.walk(os.path.join(ROOT, root)):
+                for name in names:
+                    yield os.path.join(where, name)
+
+    def digest(self, source_key):
+        """Changes when the source or anything in the series does."""
+        digest = hashlib.sha256(source_key.encode())
+        for entry in self.entries():
+            for name, path in [("", entry.path), *sorted(entry.new.items())]:
+                with open(path, "rb") as file:
+                    digest.update(f"{name}\0".encode() + file.read())
+        return digest.hexdigest()
+
+    def done(self):
+        """The digest of what build/NAME holds, or None."""
+        return read(os.path.join(self.state, "done"))
+
+    def archive(self):
+        """The path of the fetched and checked archive."""
+        return run([os.path.join(ROOT, "scripts/fetch"), self.name, "--path"],
+                   stderr=None).strip()
+
+
+def git_apply(directory, entry):
+    """Apply a patch to the files in a directory; say which file refuses."""
+    # Without the ceiling git would take the directory for a part of this repository.
+    env = dict(os.environ, GIT_CEILING_DIRECTORIES=os.path.dirname(directory))
+    if not entry.touched:
+        return
+    result = subprocess.run(["git", "apply", "--whitespace=nowarn", entry.path],
+                            cwd=directory, env=env, text=True,
+                            stderr=subprocess.PIPE, check=False)
+    if result.returncode:
+        files = sorted(set(re.findall(r"^error: (\S+): (?:patch does not apply|"
+                                      r"No such file|already exists)",
+                                      result.stderr, re.MULTILINE)))
+        raise Failure(f"{entry.name} does not apply to {', '.join(files) or 'the tree'}"
+                      f":\n{result.stderr.strip()}")
+
+
+def run(command, **options):
+    """Output of a command; its failure is ours, with its own words."""
+    options.setdefault("stderr", subprocess.PIPE)
+    try:
+        result = subprocess.run(command, text=True, stdout=subprocess.PIPE,
+                                check=False, **options)
+    except FileNotFoundError:
+        raise Failure(f"{command[0]} is missing: run scripts/install") from None
+    if result.returncode:
+        raise Failure((result.stderr or "").strip() or
+                      f"{' '.join(command[:3])} ended with {result.returncode}")
+    return result.stdout
+
+
+def read(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def write(path, text):
+    """Write a file so that it is either the old or the new one."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path + ".tmp", "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(path + ".tmp", path)
+
+
+def main(function):
+    """Run a script's main function; failures become one message."""
+    try:
+        sys.exit(function(sys.argv[1:]))
+    except Failure as failure:
+        name = os.path.basename(sys.argv[0])
+        print(f"{name}: {failure}", file=sys.stderr)
+    except OSError as error:
+        print(f"{os.path.basename(sys.argv[0])}: {error}; "
+              "mend that and start again", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues", file=sys.stderr)
+    sys.exit(1)
