@@ -342,7 +342,7 @@ static int fork_mapped(void)
 }
 
 /* Tell the whole system, and look whether this mapping survives it. */
-static int with_sysctl(const char *path)
+static int with_sysctl(const char *path, const char *values)
 {
 	struct area a = area_read(1, 4 * KIB64);
 	char *p = map_area(&a, PROT_READ, chance(50) ? MAP_SHARED : MAP_PRIVATE);
@@ -354,7 +354,8 @@ static int with_sysctl(const char *path)
 	check(a.f, a.off, p, a.len);
 	if (chance(50))
 		recycle(&a);
-	must(write(fd, "1", 1));
+	for (; *values; values++)
+		must(write(fd, values, 1));
 	check_scattered(&a, p);
 	verify(&a);
 	return 0;
@@ -362,12 +363,13 @@ static int with_sysctl(const char *path)
 
 static int compact(void)
 {
-	return with_sysctl("/proc/sys/vm/compact_memory");
+	return with_sysctl("/proc/sys/vm/compact_memory", "1");
 }
 
 static int drop_caches(void)
 {
-	return with_sysctl("/proc/sys/vm/drop_caches");
+	/* 4: no messages. 1: the page cache. */
+	return with_sysctl("/proc/sys/vm/drop_caches", "41");
 }
 
 const struct op map_ops[] = {
