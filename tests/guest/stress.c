@@ -74,7 +74,7 @@ static void refuse(const char *fmt, ...)
 
 static void collect_ops(void)
 {
-	const struct op *tables[] = { io_ops, map_ops, process_ops, name_ops };
+	const struct op *tables[] = { io_ops, uring_ops, loop_ops, map_ops, process_ops, name_ops };
 
 	for (unsigned int i = 0; i < sizeof(tables) / sizeof(*tables); i++)
 		for (const struct op *op = tables[i]; op->name; op++) {

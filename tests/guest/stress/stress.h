@@ -91,7 +91,7 @@ struct op {
 	bool optional;				/* a kernel may be configured without it */
 };
 
-extern const struct op io_ops[], map_ops[], process_ops[], name_ops[];
+extern const struct op io_ops[], uring_ops[], loop_ops[], map_ops[], process_ops[], name_ops[];
 extern struct shared *sh;
 extern struct worker *me;
 extern int my_number;
