@@ -59,9 +59,10 @@ void fail(const char *fmt, ...)
 	__builtin_unreachable();
 }
 
-static uint64_t word_of(uint64_t key, unsigned int i)
+/* Cheap, for emulated processors; keys are random already. */
+static inline uint64_t word_of(uint64_t key, unsigned int i)
 {
-	return mix(key + i * GOLDEN);
+	return (key + i * GOLDEN) * (key | 1);
 }
 
 static void fill_block(const struct file *f, uint64_t n, unsigned char *out)
@@ -85,6 +86,10 @@ void fill(const struct file *f, uint64_t off, size_t len, void *buf)
 		unsigned int in = (off + done) % BLK;
 
 		n = BLK - in < len - done ? BLK - in : len - done;
+		if (n == BLK) {
+			fill_block(f, (off + done) / BLK, (unsigned char *)buf + done);
+			continue;
+		}
 		fill_block(f, (off + done) / BLK, block);
 		memcpy((char *)buf + done, block + in, n);
 	}
@@ -144,19 +149,38 @@ static void wrong(const char *file, uint64_t off, const unsigned char *want, con
 	say_and_exit(text);
 }
 
-/* The memory is copied first: what is compared is what is printed. */
+/* Without calls, as most of the time is spent here. */
+static bool whole_block_is_right(const struct blk *b, const void *p)
+{
+	uint64_t word, differences = 0;
+
+	for (unsigned int i = 0; i < BLK / 8; i++) {
+		memcpy(&word, (const char *)p + i * 8, 8);
+		differences |= word ^ word_of(b->key, i);
+	}
+	return !differences;
+}
+
 void check(const struct file *f, uint64_t off, const void *p, size_t len)
 {
 	unsigned char want[BLK], got[BLK];
 
 	for (size_t n, done = 0; done < len; done += n) {
 		unsigned int in = (off + done) % BLK;
+		uint64_t block = (off + done) / BLK;
+		bool whole;
 
 		n = BLK - in < len - done ? BLK - in : len - done;
+		whole = n == BLK && block < f->nblk && f->blk[block].len == BLK;
+		if (whole && whole_block_is_right(&f->blk[block], (const char *)p + done))
+			continue;
+		/* The memory is copied first: what is compared is what is printed. */
 		memcpy(got, (const char *)p + done, n);
-		fill_block(f, (off + done) / BLK, want);
+		fill_block(f, block, want);
 		if (memcmp(want + in, got, n))
 			wrong(f->name, off + done, want + in, got, n);
+		if (whole)
+			fail("file=%s offset=%#llx was wrong for a moment", f->name, (unsigned long long)(off + done));
 	}
 }
 
