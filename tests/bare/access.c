@@ -1,0 +1,440 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Program interruption 0x1a: every way of touching a discarded block. */
+
+#include "bare.h"
+
+/*
+ * Each stub touches the block under test at %r2.  A good block is at %r4, a
+ * length of 8 in %r3 and %r5, zero in all other registers.
+ */
+INSN(load, "lg %r1,0(%r2)");
+INSN(load_byte, "ic %r1,0(%r2)");
+INSN(load_multiple, "lmg %r6,%r9,0(%r2)");
+INSN(store, "stg %r3,0(%r2)");
+INSN(store_byte, "mvi 0(%r2),1");
+INSN(store_multiple, "stmg %r2,%r5,0(%r2)");
+INSN(compare_and_swap, "csg %r1,%r3,0(%r2)");
+INSN(compare_double_and_swap, "cdsg %r6,%r4,0(%r2)");
+INSN(load_and_add, "laag %r1,%r3,0(%r2)");
+INSN(add_immediate, "agsi 0(%r2),1");
+INSN(test_and_set, "ts 0(%r2)");
+INSN(mvc_source, "mvc 0(8,%r4),0(%r2)");
+INSN(mvc_target, "mvc 0(8,%r2),0(%r4)");
+INSN(mvc_source_256, "mvc 0(256,%r4),0(%r2)");
+INSN(mvc_target_256, "mvc 0(256,%r2),0(%r4)");
+INSN(clc_second, "clc 0(8,%r4),0(%r2)");
+INSN(xc_target, "xc 0(8,%r2),0(%r4)");
+INSN(translate_table, "tr 0(1,%r4),0(%r2)");
+INSN(mvcl_source, "mvcl %r4,%r2");
+INSN(mvcl_target, "mvcl %r2,%r4");
+INSN(mvcle_source, "mvcle %r4,%r2,0\n\tjo mvcle_source");
+INSN(mvcle_target, "mvcle %r2,%r4,0\n\tjo mvcle_target");
+INSN(mvcos_source, "mvcos 0(%r4),0(%r2),%r3");
+INSN(mvcos_target, "mvcos 0(%r2),0(%r4),%r3");
+INSN(load_using_real_address, "lurag %r1,%r2");
+INSN(store_using_real_address, "sturg %r3,%r2");
+
+enum { STORES = 1, ALIGNED = 2, RESUMES = 4, NEEDS_DAT = 8, REAL_ONLY = 16 };
+
+static const struct access {
+	const char *name;
+	const u8 *code;
+	int flags;
+} accesses[] = {
+	{ "load", load },
+	{ "load_byte", load_byte, ALIGNED },
+	{ "load_multiple", load_multiple },
+	{ "store", store, STORES },
+	{ "store_byte", store_byte, STORES | ALIGNED },
+	{ "store_multiple", store_multiple, STORES },
+	{ "compare_and_swap", compare_and_swap, STORES | ALIGNED },
+	{ "compare_double_and_swap", compare_double_and_swap, STORES | ALIGNED },
+	{ "load_and_add", load_and_add, STORES | ALIGNED },
+	{ "add_immediate", add_immediate, STORES | ALIGNED },
+	{ "test_and_set", test_and_set, STORES | ALIGNED },
+	{ "mvc_source", mvc_source },
+	{ "mvc_target", mvc_target, STORES },
+	{ "mvc_source_256", mvc_source_256 },
+	{ "mvc_target_256", mvc_target_256, STORES },
+	{ "clc_second", clc_second },
+	{ "xc_target", xc_target, STORES },
+	{ "translate_table", translate_table },
+	{ "mvcl_source", mvcl_source, RESUMES },
+	{ "mvcl_target", mvcl_target, STORES | RESUMES },
+	{ "mvcle_source", mvcle_source, RESUMES },
+	{ "mvcle_target", mvcle_target, STORES | RESUMES },
+	{ "mvcos_source", mvcos_source, NEEDS_DAT },
+	{ "mvcos_target", mvcos_target, STORES | NEEDS_DAT },
+	{ "load_using_real_address", load_using_real_address, ALIGNED | REAL_ONLY },
+	{ "store_using_real_address", store_using_real_address, STORES | ALIGNED | REAL_ONLY },
+};
+
+/* Where a page is for code that runs with this PSW. */
+u64 address_of(u64 mask, int page)
+{
+	return mask & ~REAL ? dat_address(page) : (u64)pages[page];
+}
+
+struct outcome touch(u64 mask, const void *code, u64 address)
+{
+	struct regs in = { .gr = { [2] = address, [3] = 8, [4] = (u64)pages[GOOD], [5] = 8 } };
+
+	return run(mask, code, &in);
+}
+
+/* Nullified, ready for a retry, and reported with the absolute address. */
+void discard_fault(const struct outcome *o, u64 psw_addr, u64 block)
+{
+	equal("interruption", o->code, DISCARDED);
+	equal("absolute address", o->teid, block);
+	equal("PSW at the instruction", o->psw_addr, psw_addr);
+}
+
+static void registers_unchanged(const struct outcome *o, u64 address)
+{
+	const struct regs in = { .gr = { [2] = address, [3] = 8, [4] = (u64)pages[GOOD], [5] = 8 } };
+
+	for (int i = 0; i < 16; i++)
+		equal("registers unchanged", o->out.gr[i], in.gr[i]);
+}
+
+void make_discarded(u64 block)
+{
+	essa(SET_VOLATILE, block);
+	allowed("discarded", essa(GET, block), ANY(Vz));
+}
+
+/*
+ * Touch a block while it is stable (so that every cached translation exists),
+ * then while it is discarded, then again after "set stable".  The operand starts
+ * in the block, or 4 bytes before it in a block that stays.
+ */
+static void one_access(const struct access *a, u64 mask, bool crosses)
+{
+	int before = mask == DAT ? BAD + 1 : BAD - 1;
+	u64 start = address_of(a->flags & REAL_ONLY ? REAL : mask, BAD);
+	u64 block = (u64)pages[BAD], address = crosses ? start - 4 : start + 0x100;
+	struct outcome o;
+
+	fill(pages[before], 0x5a, PAGE);
+	fill(pages[BAD], 0, PAGE);
+	fill(pages[GOOD], 0, PAGE);
+	o = touch(mask, a->code, address);
+	equal("while stable", o.code, NONE);
+
+	fill(pages[before], 0x5a, PAGE);
+	fill(pages[GOOD], 0x33, PAGE);
+	make_discarded(block);
+	o = touch(mask, a->code, address);
+	discard_fault(&o, (u64)a->code, block);
+	allowed("still discarded", essa(GET, block), ANY(Vz));
+	if (!(a->flags & RESUMES)) {
+		registers_unchanged(&o, address);
+		equal("good block unchanged", filled(pages[GOOD], 0x33, PAGE), 1);
+		equal("block before unchanged", filled(pages[before], 0x5a, PAGE), 1);
+	} else {
+		/* May have done a part: the registers must say exactly which. */
+		equal("operand and length", o.out.gr[2] + o.out.gr[3], address + 8);
+		equal("other operand and length", o.out.gr[4] + o.out.gr[5], (u64)pages[GOOD] + 8);
+		equal("in step", o.out.gr[3], o.out.gr[5]);
+		equal("not into the block", o.out.gr[2] <= (crosses ? start : address), 1);
+	}
+
+	essa(SET_STABLE, block);
+	o = run(mask, a->code, &o.out);
+	equal("retry completes", o.code, NONE);
+	if (a->flags & STORES)
+		equal("operand stored", filled(pages[BAD], 0, 0x200), 0);
+	/* No operand reaches farther. */
+	equal("rest is zero", filled(pages[BAD] + 0x200, 0, PAGE - 0x200), 1);
+	equal("resident", essa(GET, block), Sr);
+}
+
+static void accesses_to_a_discarded_block(const char *prefix, u64 mask, bool crosses)
+{
+	for (const struct access *a = accesses; a < accesses + ARRAY_SIZE(accesses); a++) {
+		if ((crosses && (a->flags & ALIGNED)) ||
+		    (mask != DAT && (a->flags & NEEDS_DAT)))
+			continue;
+		test_begin(prefix, a->name);
+		one_access(a, mask, crosses);
+		test_end();
+	}
+}
+
+/* Instruction fetch: code in the block itself. */
+
+static const u8 answer[] = { 0xa7, 0x19, 0, 42, 0x0a, 0 };	/* lghi %r1,42; svc 0 */
+
+static void write_answer(void *at)
+{
+	copy(at, answer, sizeof(answer));
+}
+
+static void runs(u64 mask, u64 code)
+{
+	struct outcome o = run(mask, (void *)code, &(struct regs){});
+
+	equal("completes", o.code, NONE);
+	equal("result", o.out.gr[1], 42);
+}
+
+static void fetch(u64 mask)
+{
+	u64 code = address_of(mask, BAD), block = (u64)pages[BAD];
+	struct outcome o;
+
+	for (int i = 0; i < 100; i++) {
+		write_answer(pages[BAD]);
+		runs(mask, code);
+		runs(mask, code);
+		make_discarded(block);
+		o = run(mask, (void *)code, &(struct regs){});
+		discard_fault(&o, code, block);
+		essa(SET_STABLE, block);
+		o = run(mask, (void *)code, &(struct regs){});
+		equal("zeros are no instruction", o.code, OPERATION);
+	}
+}
+
+static void fetch_real(void)
+{
+	fetch(REAL);
+}
+
+static void fetch_translated(void)
+{
+	fetch(DAT);
+}
+
+/* The second half of the instruction is in the discarded block. */
+static void fetch_across(u64 mask)
+{
+	int before = mask == DAT ? BAD + 1 : BAD - 1;
+	u64 code = address_of(mask, BAD) - 2, block = (u64)pages[BAD];
+	struct outcome o;
+
+	copy(pages[before] + PAGE - 2, answer, 2);
+	copy(pages[BAD], answer + 2, sizeof(answer) - 2);
+	runs(mask, code);
+	make_discarded(block);
+	o = run(mask, (void *)code, &(struct regs){});
+	discard_fault(&o, code, block);
+	essa(SET_STABLE, block);
+	copy(pages[BAD], answer + 2, sizeof(answer) - 2);
+	runs(mask, code);
+}
+
+static void fetch_across_blocks_real(void)
+{
+	fetch_across(REAL);
+}
+
+static void fetch_across_blocks_translated(void)
+{
+	fetch_across(DAT);
+}
+
+/* A branch that ran many times; the host may have linked both ends. */
+static void branch_into_a_discarded_block(void)
+{
+	static const u8 br2[] = { 0x07, 0xf2 };
+	u64 block = (u64)pages[BAD];
+	static const u8 jlu[] = { 0xc0, 0xf4, 0, 0, 0x08, 0 };	/* to the next block */
+	struct outcome o;
+
+	for (int direct = 0; direct < 2; direct++) {
+		copy(pages[BAD - 1], direct ? jlu : br2, direct ? 6 : 2);
+		write_answer(pages[BAD]);
+		for (int i = 0; i < 100; i++) {
+			o = touch(REAL, pages[BAD - 1], block);
+			equal("completes", o.code, NONE);
+		}
+		make_discarded(block);
+		o = touch(REAL, pages[BAD - 1], block);
+		discard_fault(&o, block, block);
+		essa(SET_STABLE, block);
+	}
+}
+
+/* The target of EXECUTE: the PSW points at EXECUTE itself. */
+INSN(execute, "ex %r0,0(%r2)");
+INSN(execute_relative, "exrl %r0,pages+2*4096");
+_Static_assert(BAD == 2, "execute_relative names the block");
+
+static void execute_target(const u8 *code)
+{
+	static const u8 lgr13[] = { 0xb9, 0x04, 0, 0x13 };	/* lgr %r1,%r3 */
+	static const u64 masks[] = { REAL, DAT };	/* DAT maps real addresses to themselves, too */
+	u64 block = (u64)pages[BAD];
+
+	for (u64 i = 0; i < ARRAY_SIZE(masks); i++) {
+		u64 mask = masks[i];
+		struct outcome o;
+
+		copy(pages[BAD], lgr13, sizeof(lgr13));
+		o = touch(mask, code, block);
+		equal("completes", o.code, NONE);
+		equal("result", o.out.gr[1], 8);
+		make_discarded(block);
+		o = touch(mask, code, block);
+		discard_fault(&o, (u64)code, block);
+		registers_unchanged(&o, block);
+		essa(SET_STABLE, block);
+		copy(pages[BAD], lgr13, sizeof(lgr13));
+		o = touch(mask, code, block);
+		equal("retry completes", o.code, NONE);
+	}
+}
+
+static void target_of_execute(void)
+{
+	execute_target(execute);
+}
+
+static void target_of_execute_relative_long(void)
+{
+	execute_target(execute_relative);
+}
+
+static void retry_reads_zeros(void)
+{
+	u64 block = (u64)pages[BAD];
+	struct outcome o;
+
+	fill(pages[BAD], 0x5a, PAGE);
+	make_discarded(block);
+	o = touch(REAL, load, block);
+	discard_fault(&o, (u64)load, block);
+	essa(SET_STABLE, block);
+	o.out.gr[1] = -1UL;
+	o = run(REAL, load, &o.out);
+	equal("completes", o.code, NONE);
+	equal("zeros", o.out.gr[1], 0);
+}
+
+static void in_24_and_31_bit_mode_too(void)
+{
+	static const u64 masks[] = { AM24, AM31 };
+	u64 block = (u64)pages[BAD];
+
+	for (u64 i = 0; i < ARRAY_SIZE(masks); i++) {
+		struct outcome o;
+
+		fill(pages[BAD], 0x5a, PAGE);
+		make_discarded(block);
+		o = touch(masks[i], load, block | 0xffffffff80000000);
+		equal("interruption", o.code, DISCARDED);
+		equal("absolute address", o.teid, block);
+		essa(SET_STABLE, block);
+	}
+}
+
+/*
+ * With a prefix P, real page 1 is absolute P + page 1 and the other way round.
+ * Absolute page 1 is discarded: it must be seen where it is now, and reported
+ * by its absolute address; real page 1 must go on working.
+ */
+static void the_address_is_absolute_under_prefixing(void)
+{
+	static u8 prefix_area[2 * PAGE] __attribute__((aligned(2 * PAGE)));
+	u64 prefix = (u64)prefix_area, old_prefix = 0;
+	struct outcome moved, translated, home;
+
+	copy(prefix_area, lowcore(), sizeof(prefix_area));
+	dat_map(WINDOW + NPAGES * PAGE, prefix + PAGE);
+	asm volatile("spx %0" : : "Q" (((u32 []){ prefix })[0]) : "memory");
+	make_discarded(PAGE);
+	moved = touch(REAL, load, prefix + PAGE);
+	translated = touch(DAT, load, WINDOW + NPAGES * PAGE);
+	home = touch(REAL, load, PAGE);
+	essa(SET_STABLE, PAGE);
+	asm volatile("spx %0" : : "Q" (((u32 []){ old_prefix })[0]) : "memory");
+
+	discard_fault(&moved, (u64)load, PAGE);
+	discard_fault(&translated, (u64)load, PAGE);
+	equal("the prefix area itself", home.code, NONE);
+}
+
+/* LRA translates and touches nothing: a handler may resolve its operand by it. */
+INSN(load_real_address, "lra %r1,0(%r2)");
+
+static void load_real_address_of_a_discarded_block_translates(void)
+{
+	u64 block = (u64)pages[BAD];
+	struct outcome o;
+
+	make_discarded(block);
+	o = touch(DAT, load_real_address, dat_address(BAD) + 0x18);
+	equal("completes", o.code, NONE);
+	equal("real address", o.out.gr[1], block + 0x18);
+	allowed("still discarded", essa(GET, block), ANY(Vz));
+	essa(SET_STABLE, block);
+}
+
+static void both_operands_discarded_fault_one_after_the_other(void)
+{
+	u64 block = (u64)pages[BAD], good = (u64)pages[GOOD];
+	u64 first;
+	struct outcome o;
+
+	make_discarded(block);
+	make_discarded(good);
+	o = touch(DAT, mvc_source, dat_address(BAD));
+	first = o.teid;
+	equal("interruption", o.code, DISCARDED);
+	equal("one of them", first == block || first == good, 1);
+	essa(SET_STABLE, first);
+	o = run(DAT, mvc_source, &o.out);
+	equal("interruption", o.code, DISCARDED);
+	equal("the other", o.teid, first == block ? good : block);
+	essa(SET_STABLE, o.teid);
+	o = run(DAT, mvc_source, &o.out);
+	equal("completes", o.code, NONE);
+}
+
+static void neighbours_of_a_discarded_block_stay(void)
+{
+	fill(pages[BAD - 1], 0x5a, 3 * PAGE);
+	make_discarded((u64)pages[BAD]);
+	equal("before", filled(pages[BAD - 1], 0x5a, PAGE), 1);
+	equal("after", filled(pages[BAD + 1], 0x5a, PAGE), 1);
+	essa(SET_STABLE, (u64)pages[BAD]);
+}
+
+/* A loop in one piece: it turns its own operand volatile and touches it. */
+INSN(volatile_then_load, ".insn rrf,0xb9ab0000,%r1,%r2,3,0\n\tlg %r1,0(%r2)");
+
+static void the_instruction_after_essa_sees_its_effect(void)
+{
+	struct outcome o;
+
+	fill(pages[BAD], 0x5a, PAGE);
+	o = touch(REAL, volatile_then_load, (u64)pages[BAD]);
+	discard_fault(&o, (u64)volatile_then_load + 4, (u64)pages[BAD]);
+	essa(SET_STABLE, (u64)pages[BAD]);
+}
+
+void test_access(void)
+{
+	if (mode & ALWAYS) {
+		accesses_to_a_discarded_block("real_", REAL, 0);
+		accesses_to_a_discarded_block("translated_", DAT, 0);
+		accesses_to_a_discarded_block("real_crossing_", REAL, 1);
+		accesses_to_a_discarded_block("translated_crossing_", DAT, 1);
+	}
+	TEST(ALWAYS, fetch_real);
+	TEST(ALWAYS, fetch_translated);
+	TEST(ALWAYS, fetch_across_blocks_real);
+	TEST(ALWAYS, fetch_across_blocks_translated);
+	TEST(ALWAYS, branch_into_a_discarded_block);
+	TEST(ALWAYS, target_of_execute);
+	TEST(ALWAYS, target_of_execute_relative_long);
+	TEST(ALWAYS, retry_reads_zeros);
+	TEST(ALWAYS, in_24_and_31_bit_mode_too);
+	TEST(ALWAYS, the_address_is_absolute_under_prefixing);
+	TEST(ALWAYS, load_real_address_of_a_discarded_block_translates);
+	TEST(ALWAYS, both_operands_discarded_fault_one_after_the_other);
+	TEST(ALWAYS, neighbours_of_a_discarded_block_stay);
+	TEST(ALWAYS, the_instruction_after_essa_sees_its_effect);
+}
