@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define COUNT 500
-
 static int print_name(struct dl_phdr_info *info, size_t size, void *unused)
 {
 	(void)size;
@@ -40,17 +38,17 @@ int main(int argc, char **argv)
 		return dl_iterate_phdr(print_name, NULL);
 
 	number = strtoull(argv[1], NULL, 0);
-	v = malloc(COUNT * sizeof(*v));
+	v = malloc(HELLO_NUMBERS * sizeof(*v));
 	if (!v)
 		return 1;
-	for (int i = 0; i < COUNT; i++)
+	for (int i = 0; i < HELLO_NUMBERS; i++)
 		v[i] = mix(number + i * GOLDEN);
-	qsort(v, COUNT, sizeof(*v), ascending);
-	for (int i = 1; i < COUNT; i++)
+	qsort(v, HELLO_NUMBERS, sizeof(*v), ascending);
+	for (int i = 1; i < HELLO_NUMBERS; i++)
 		if (v[i - 1] > v[i])
 			return 1;
 	/* A sum does not depend on the order, so the caller need not sort. */
-	for (int i = 0; i < COUNT; i++)
+	for (int i = 0; i < HELLO_NUMBERS; i++)
 		mixed += v[i];
 	free(v);
 	printf("dynamic-hello %016llx %016llx\n", (unsigned long long)mixed, (unsigned long long)text_sum());

@@ -67,7 +67,7 @@ void release_all(void)
 
 char *anon(size_t len)
 {
-	return keep_map(mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), len);
+	return keep_map(mmap(NULL, len, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), len);
 }
 
 /* A pointer to the first byte of the area, wherever that is in its page. */
@@ -102,7 +102,7 @@ void read_at(int fd, void *p, size_t len, uint64_t off)
 /* Fresh content in a new file. */
 void make_file(struct file *f, const char *name, size_t size)
 {
-	size_t step = 64 * PAGE;
+	size_t step = 4 * KIB64;
 	int fd = keep_fd(open(name, O_RDWR | O_CREAT | O_TRUNC, 0600), name);
 	char *p = anon(step);
 
@@ -190,7 +190,7 @@ struct area area_read(unsigned int align, size_t max)
 struct area area_write(unsigned int align, size_t max)
 {
 	struct area a = { .f = take(true) };
-	uint64_t end = a.f->size + 16 * PAGE;
+	uint64_t end = a.f->size + KIB64;
 
 	choose(&a, align, max, end < FILE_MAX ? end : FILE_MAX);
 	open_recycled(&a);
@@ -202,12 +202,12 @@ struct area area_inside(unsigned int align, size_t max)
 	struct area a = { .f = take(true) };
 
 	open_it(&a);
-	if (a.f->size < 16 * PAGE) {
-		char *p = anon(32 * PAGE);
+	if (a.f->size < KIB64) {
+		char *p = anon(2 * KIB64);
 
-		new_content(a.f, 0, 32 * PAGE);
-		fill(a.f, 0, 32 * PAGE, p);
-		write_at(a.fd, p, 32 * PAGE, 0);
+		new_content(a.f, 0, 2 * KIB64);
+		fill(a.f, 0, 2 * KIB64, p);
+		write_at(a.fd, p, 2 * KIB64, 0);
 	}
 	choose(&a, align, max, a.f->size);
 	if (chance(60))
@@ -227,7 +227,7 @@ void area_pair(struct area *s, struct area *d, unsigned int align, size_t max)
 static void drain_lru(void)
 {
 	/* munmap() empties the lists of pages that wait, with a reference, to be put on the LRU. */
-	char *p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *p = mmap(NULL, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	must((intptr_t)p);
 	*p = 1;
@@ -279,7 +279,7 @@ void recycle(const struct area *a)
 		must(munmap(p, whole.len));
 		break;
 	default:
-		p = mmap(NULL, whole.len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		p = mmap(NULL, whole.len, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		must((intptr_t)p);
 		/* The second read finds pages without the reference of the first. */
 		for (int i = chance(50); i >= 0; i--) {

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define GOLDEN 0x9e3779b97f4a7c15ull
+#define HELLO_NUMBERS 500				/* that dynamic-hello sorts and adds */
 
 /* A bijection whose every output bit depends on every input bit. */
 static inline uint64_t mix(uint64_t x)

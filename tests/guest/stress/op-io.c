@@ -10,8 +10,6 @@
 #define RWF_NOWAIT 8
 #endif
 
-#define KIB64 (16 * PAGE)
-
 static int read_sequential(void)
 {
 	struct area a = area_read(1, 4 * KIB64);
@@ -91,7 +89,7 @@ static int read_into_mapping(void)
 	char *p;
 
 	area_pair(&s, &d, BLK, KIB64);
-	p = map_area(&d, PROT_READ | PROT_WRITE, shared ? MAP_SHARED : MAP_PRIVATE);
+	p = map_area(&d, RW, shared ? MAP_SHARED : MAP_PRIVATE);
 	if (chance(50))
 		check(d.f, d.off, p, d.len);
 	if (chance(50))
@@ -407,7 +405,7 @@ static int direct_read_into_mapping(void)
 	err = open_direct(&s, O_RDONLY, &fd);
 	if (err)
 		return err;
-	p = map_area(&d, PROT_READ | PROT_WRITE, shared ? MAP_SHARED : MAP_PRIVATE);
+	p = map_area(&d, RW, shared ? MAP_SHARED : MAP_PRIVATE);
 	if (chance(50))
 		check(d.f, d.off, p, d.len);
 	if (chance(50))
@@ -473,7 +471,7 @@ static int aio_read(void)
 	area_pair(&s, &d, BLK, KIB64);
 	if (open_direct(&s, O_RDONLY, &fd))
 		fd = s.fd;
-	p = map_area(&d, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	p = map_area(&d, RW, MAP_PRIVATE);
 	if (syscall(SYS_io_setup, 1, &ctx)) {
 		if (errno == ENOSYS)
 			return errno;
@@ -536,7 +534,7 @@ static int stripe_blocks(void)
 			fill(a.f, a.off, BLK, p);
 			write_at(a.fd, p, BLK, a.off);
 		} else {
-			m = map_area(&a, PROT_READ | PROT_WRITE, MAP_SHARED);
+			m = map_area(&a, RW, MAP_SHARED);
 			fill(a.f, a.off, BLK, m);
 			if (chance(50))
 				must(msync(m - a.off % PAGE, PAGE, chance(50) ? MS_SYNC : MS_ASYNC));

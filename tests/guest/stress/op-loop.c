@@ -6,7 +6,7 @@
 
 static int loop_read(void)
 {
-	struct area a = area_read(BLK, 16 * PAGE);
+	struct area a = area_read(BLK, KIB64);
 	struct loop_config config = {
 		.fd = a.fd,
 		.info = { .lo_offset = a.off, .lo_sizelimit = a.len, .lo_flags = LO_FLAGS_READ_ONLY },

@@ -2,10 +2,6 @@
 /* Operations on mappings: faults, copy on write, protection, locking, advice, migration. */
 #include "stress.h"
 
-#define KIB64 (16 * PAGE)
-
-#define RW (PROT_READ | PROT_WRITE)
-
 #ifndef MADV_COLD
 #define MADV_COLD 20
 #define MADV_PAGEOUT 21

@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <limits.h>
 
-#define RW (PROT_READ | PROT_WRITE)
 #define SCRATCH (16 * PAGE)
 #define MAX_LIBS 8
 
@@ -268,7 +267,7 @@ static int exec_dynamic(void)
 			drop_program(lib[i]);
 	}
 	snprintf(number, sizeof(number), "%llu", (unsigned long long)n);
-	for (int i = 0; i < 500; i++)
+	for (int i = 0; i < HELLO_NUMBERS; i++)
 		mixed += mix(n + i * GOLDEN);
 	snprintf(want, sizeof(want), "dynamic-hello %016llx %016llx\n", (unsigned long long)mixed,
 		 (unsigned long long)sh->dynamic_sum);

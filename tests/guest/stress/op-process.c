@@ -5,9 +5,6 @@
 #include <signal.h>
 #include <time.h>
 
-#define KIB64 (16 * PAGE)
-#define RW (PROT_READ | PROT_WRITE)
-
 /* A child that only keeps the mappings it was born with. */
 static pid_t holder(void)
 {

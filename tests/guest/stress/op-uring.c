@@ -30,19 +30,19 @@ static int make_ring(struct ring *r)
 		return errno;
 	a.fd = keep_fd(r->fd, "io_uring");
 	r->sqe = (void *)(map_area(&(struct area){ .fd = r->fd, .off = IORING_OFF_SQES, .len = a.len },
-				   PROT_READ | PROT_WRITE, MAP_SHARED));
+				   RW, MAP_SHARED));
 	sq = p->sq_off.array + p->sq_entries * 4;
 	cq = p->cq_off.cqes + p->cq_entries * sizeof(struct io_uring_cqe);
 	/* Since 5.4 both rings are in one mapping. */
 	a.off = IORING_OFF_SQ_RING;
 	a.len = sq > cq ? sq : cq;
-	r->rings = map_area(&a, PROT_READ | PROT_WRITE, MAP_SHARED);
+	r->rings = map_area(&a, RW, MAP_SHARED);
 	return 0;
 }
 
 static int uring_read(void)
 {
-	struct area a = area_read(1, 16 * PAGE);
+	struct area a = area_read(1, KIB64);
 	size_t step = a.len / DEPTH + 1;
 	uint32_t *tail, *head, pending = 0;
 	struct ring r;

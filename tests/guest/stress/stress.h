@@ -29,6 +29,8 @@
 
 #define PAGE		4096u
 #define BLK		512u			/* what one key describes: an eighth of a page, and a sector */
+#define KIB64		(16 * PAGE)
+#define RW		(PROT_READ | PROT_WRITE)
 #define FILE_MAX	(1u << 20)		/* of a file that changes */
 #define RO_SIZE		(4u << 20)
 #define MAX_PROCS	64
