@@ -6,6 +6,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck disable=SC2034  # for the scripts that source this
 BUILD=$ROOT/build
 LOGS=$BUILD/logs
+unset MAKEFLAGS MFLAGS MAKELEVEL	# ours are not meant for the makes below
 mkdir -p "$LOGS"
 
 say() { printf '%s\n' "$*"; }

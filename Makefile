@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Each script knows by itself what is up to date, continues what was interrupted, and is
+# quiet unless V=1.  Logs: build/logs.
+
+export LINUX_SRC QEMU_SRC LINUX_VERSION LINUX_URL LINUX_SHA256
+export QEMU_VERSION QEMU_URL QEMU_SHA256 V
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Where a target has no other place to say so: 'make help' prints the text after ##.
+.PHONY: help
+help: ## list the targets
+	@echo "make TARGET [LINUX_SRC=tree] [QEMU_SRC=tree] [LINUX_VERSION=6.12.N] [V=1]"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
+
+.PHONY: run check
+run: build ## the main job: boot, fill the page cache, discard it, and show that nothing is lost
+	@tests/story
+check: install ## all tests, each with its time; ends with 'N passed, N failed, N skipped'
+	@tests/check
+
+.PHONY: install fetch linux qemu initramfs image build
+install: ## install the Debian packages that are missing
+	@scripts/install
+fetch: install ## fetch the pinned sources and the guest's tools
+	@scripts/fetch linux
+	@scripts/fetch qemu
+	@scripts/fetch tools
+linux: install ## build the patched kernel: build/out/bzImage and vmlinux
+	@scripts/compose linux
+	@scripts/kernel main base hva
+qemu: install ## build the patched QEMU: build/out/qemu-system-s390x
+	@scripts/fetch tools
+	@scripts/compose qemu
+	@scripts/qemu
+initramfs: install ## build the guest's first file system
+	@scripts/fetch tools
+	@scripts/initramfs
+image: initramfs linux ## build the disk image with a part of the Linux tree
+	@scripts/image
+build: qemu linux initramfs image ## everything that a guest needs
+
+.PHONY: series check-series dev-linux dev-qemu export
+series: install ## write the git-am-able series to build/series
+	@scripts/compose linux
+	@scripts/compose qemu
+	@scripts/series linux
+	@scripts/series qemu
+check-series: series qemu ## build every patch of both series by itself
+	@scripts/check-series linux
+	@scripts/check-series qemu
+dev-linux: install ## a git tree with one commit for each patch: build/dev/linux
+	@scripts/compose linux
+	@scripts/dev-tree linux
+dev-qemu: install ## the same for QEMU: build/dev/qemu
+	@scripts/compose qemu
+	@scripts/dev-tree qemu
+export: ## bring build/dev/* back to patches and new files
+	@scripts/export
+
+.PHONY: clean distclean
+clean: ## remove what was built; archives and the compiler cache stay
+	@find build -mindepth 1 -maxdepth 1 ! -name dl ! -name ccache ! -name apt \
+		! -name tools -exec rm -rf {} +
+distclean: ## remove everything that was made
+	rm -rf build
