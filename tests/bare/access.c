@@ -18,6 +18,10 @@ INSN(compare_double_and_swap, "cdsg %r6,%r4,0(%r2)");
 INSN(load_and_add, "laag %r1,%r3,0(%r2)");
 INSN(add_immediate, "agsi 0(%r2),1");
 INSN(test_and_set, "ts 0(%r2)");
+INSN(store_clock, "stck 0(%r2)");
+INSN(store_facility_list, "stfle 0(%r2)");
+INSN(store_control, "stctg %c0,%c1,0(%r2)");
+INSN(load_control, "lctlg %c9,%c10,0(%r2)");
 INSN(mvc_source, "mvc 0(8,%r4),0(%r2)");
 INSN(mvc_target, "mvc 0(8,%r2),0(%r4)");
 INSN(mvc_source_256, "mvc 0(256,%r4),0(%r2)");
@@ -52,6 +56,10 @@ static const struct access {
 	{ "load_and_add", load_and_add, STORES | ALIGNED },
 	{ "add_immediate", add_immediate, STORES | ALIGNED },
 	{ "test_and_set", test_and_set, STORES | ALIGNED },
+	{ "store_clock", store_clock, STORES },
+	{ "store_facility_list", store_facility_list, STORES | ALIGNED },
+	{ "store_control", store_control, STORES | ALIGNED },
+	{ "load_control", load_control, ALIGNED },
 	{ "mvc_source", mvc_source },
 	{ "mvc_target", mvc_target, STORES },
 	{ "mvc_source_256", mvc_source_256 },
@@ -164,14 +172,14 @@ static void accesses_to_a_discarded_block(const char *prefix, u64 mask, bool cro
 
 /* Instruction fetch: code in the block itself. */
 
-static const u8 answer[] = { 0xa7, 0x19, 0, 42, 0x0a, 0 };	/* lghi %r1,42; svc 0 */
+static const u8 code42[] = { 0xa7, 0x19, 0, 42, 0x0a, 0 };	/* lghi %r1,42; svc 0 */
 
-static void write_answer(void *at)
+void write_code(void *at)
 {
-	copy(at, answer, sizeof(answer));
+	copy(at, code42, sizeof(code42));
 }
 
-static void runs(u64 mask, u64 code)
+void code_runs(u64 mask, u64 code)
 {
 	struct outcome o = run(mask, (void *)code, &(struct regs){});
 
@@ -185,9 +193,9 @@ static void fetch(u64 mask)
 	struct outcome o;
 
 	for (int i = 0; i < 100; i++) {
-		write_answer(pages[BAD]);
-		runs(mask, code);
-		runs(mask, code);
+		write_code(pages[BAD]);
+		code_runs(mask, code);
+		code_runs(mask, code);
 		make_discarded(block);
 		o = run(mask, (void *)code, &(struct regs){});
 		discard_fault(&o, code, block);
@@ -214,15 +222,15 @@ static void fetch_across(u64 mask)
 	u64 code = address_of(mask, BAD) - 2, block = (u64)pages[BAD];
 	struct outcome o;
 
-	copy(pages[before] + PAGE - 2, answer, 2);
-	copy(pages[BAD], answer + 2, sizeof(answer) - 2);
-	runs(mask, code);
+	copy(pages[before] + PAGE - 2, code42, 2);
+	copy(pages[BAD], code42 + 2, sizeof(code42) - 2);
+	code_runs(mask, code);
 	make_discarded(block);
 	o = run(mask, (void *)code, &(struct regs){});
 	discard_fault(&o, code, block);
 	essa(SET_STABLE, block);
-	copy(pages[BAD], answer + 2, sizeof(answer) - 2);
-	runs(mask, code);
+	copy(pages[BAD], code42 + 2, sizeof(code42) - 2);
+	code_runs(mask, code);
 }
 
 static void fetch_across_blocks_real(void)
@@ -245,7 +253,7 @@ static void branch_into_a_discarded_block(void)
 
 	for (int direct = 0; direct < 2; direct++) {
 		copy(pages[BAD - 1], direct ? jlu : br2, direct ? 6 : 2);
-		write_answer(pages[BAD]);
+		write_code(pages[BAD]);
 		for (int i = 0; i < 100; i++) {
 			o = touch(REAL, pages[BAD - 1], block);
 			equal("completes", o.code, NONE);
@@ -295,6 +303,52 @@ static void target_of_execute(void)
 static void target_of_execute_relative_long(void)
 {
 	execute_target(execute_relative);
+}
+
+/* Whole blocks; the condition-code option is for invalid translations only. */
+INSN(move_page_from, "mvpg %r4,%r2");
+INSN(move_page_to, "mvpg %r2,%r4");
+
+static void move_page(void)
+{
+	static const u8 *const codes[] = { move_page_from, move_page_to };
+	static const u64 masks[] = { REAL, DAT }, options[] = { 0, 0x100 };
+	u64 block = (u64)pages[BAD];
+
+	for (int i = 0; i < 8; i++) {
+		const u8 *code = codes[i & 1];
+		u64 mask = masks[i >> 1 & 1];
+		struct regs in = { .gr = { [0] = options[i >> 2], [2] = address_of(mask, BAD),
+					   [4] = (u64)pages[GOOD] } };
+		struct outcome o = run(mask, code, &in);
+
+		equal("while stable", o.code, NONE);
+		make_discarded(block);
+		fill(pages[GOOD], 0x33, PAGE);
+		o = run(mask, code, &in);
+		discard_fault(&o, (u64)code, block);
+		equal("good block unchanged", filled(pages[GOOD], 0x33, PAGE), 1);
+		essa(SET_STABLE, block);
+		o = run(mask, code, &o.out);
+		equal("retry completes", o.code, NONE);
+		equal("moved", same(pages[BAD], pages[GOOD], PAGE), 1);
+	}
+}
+
+INSN(store_system_information, "stsi 0(%r2)");
+
+static void store_system_information_into_a_discarded_block(void)
+{
+	struct regs in = { .gr = { [0] = 0x10000001, [1] = 1, [2] = (u64)pages[BAD] } };
+	struct outcome o;
+
+	make_discarded((u64)pages[BAD]);
+	o = run(REAL, store_system_information, &in);
+	discard_fault(&o, (u64)store_system_information, (u64)pages[BAD]);
+	essa(SET_STABLE, (u64)pages[BAD]);
+	o = run(REAL, store_system_information, &o.out);
+	equal("retry completes", o.code, NONE);
+	equal("stored", filled(pages[BAD], 0, PAGE), 0);
 }
 
 static void retry_reads_zeros(void)
@@ -430,6 +484,8 @@ void test_access(void)
 	TEST(ALWAYS, branch_into_a_discarded_block);
 	TEST(ALWAYS, target_of_execute);
 	TEST(ALWAYS, target_of_execute_relative_long);
+	TEST(ALWAYS, move_page);
+	TEST(ALWAYS, store_system_information_into_a_discarded_block);
 	TEST(ALWAYS, retry_reads_zeros);
 	TEST(ALWAYS, in_24_and_31_bit_mode_too);
 	TEST(ALWAYS, the_address_is_absolute_under_prefixing);

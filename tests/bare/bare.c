@@ -200,7 +200,7 @@ u64 dat_address(int page)
 }
 
 /* Each CPU has to do this once. */
-static void dat_load(void)
+void dat_load(void)
 {
 	u64 asce = (u64)segments | 3;	/* segment table, full length */
 

@@ -113,6 +113,8 @@ extern u8 pages[NPAGES][PAGE];
 u64 dat_address(int page);
 void dat_map(u64 virt, u64 real);
 void dat_init(void);
+void dat_load(void);
+void diag308_reset(int subcode);
 
 void cpu1_init(void);
 void cpu1_run(void (*job)(void));
@@ -127,6 +129,8 @@ struct outcome touch(u64 psw_mask, const void *code, u64 address);
 void discard_fault(const struct outcome *o, u64 psw_addr, u64 block);
 void make_discarded(u64 block);
 u64 address_of(u64 psw_mask, int page);
+void write_code(void *at);		/* returns 42 in %r1 */
+void code_runs(u64 psw_mask, u64 code);
 
 /* tap.c */
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -46,6 +46,27 @@ static void the_host_takes_volatile_blocks(void)
 	equal("zeros", filled(pages[BAD + 3], 0, PAGE), 1);
 }
 
+static void the_host_takes_a_block_of_code(void)
+{
+	static const u64 masks[] = { REAL, DAT };
+
+	for (u64 i = 0; i < ARRAY_SIZE(masks); i++) {
+		u64 code = address_of(masks[i], BAD);
+		struct outcome o;
+
+		write_code(pages[BAD]);
+		code_runs(masks[i], code);
+		essa(SET_VOLATILE, page(BAD));
+		code_runs(masks[i], code);
+		host_discards("volatile", page(BAD));
+		o = run(masks[i], (void *)code, &(struct regs){});
+		discard_fault(&o, code, page(BAD));
+		essa(SET_STABLE, page(BAD));
+		o = run(masks[i], (void *)code, &(struct regs){});
+		equal("zeros are no instruction", o.code, OPERATION);
+	}
+}
+
 static int count_gone(void)
 {
 	int gone = 0;
@@ -125,7 +146,8 @@ static void strict_accepts_a_resident_unused_block(void)
 static void strict_all_refuses_any_unused_block(void)
 {
 	for (int i = 0; i < 100; i++) {
-		fill(pages[BAD], 0x5a, PAGE);
+		write_code(pages[BAD]);
+		code_runs(REAL, page(BAD));
 		equal("while stable", touch(DAT, load, dat_address(BAD)).code, NONE);
 		essa(SET_UNUSED, page(BAD));
 		both_refused();
@@ -137,6 +159,7 @@ static void strict_all_refuses_any_unused_block(void)
 void test_host(void)
 {
 	TEST(PLAIN, the_host_takes_volatile_blocks);
+	TEST(PLAIN, the_host_takes_a_block_of_code);
 	TEST(PLAIN, the_host_takes_as_many_as_asked_for);
 	TEST(PLAIN | STRICT | STRICT_ALL, the_host_takes_unused_blocks);
 	TEST(PLAIN, a_discarded_unused_block_reads_as_zeros);

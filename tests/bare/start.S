@@ -58,4 +58,19 @@ run_pgm:
 	br	%r14
 0:	brasl	%r14, unexpected
 
+	/* diag308_reset(subcode): the CPU goes on with the PSW at 0. */
+	.globl diag308_reset
+diag308_reset:
+	stmg	%r0, %r15, SAVED_GRS
+	larl	%r1, 0f
+	larl	%r3, reset_psw
+	og	%r1, 0(%r3)
+	stg	%r1, 0
+	diag	%r0, %r2, 0x308
+0:	lmg	%r0, %r15, SAVED_GRS
+	br	%r14
+	.balign	8
+reset_psw:
+	.quad	0x0008000180000000	/* short form, 64-bit mode */
+
 	.section .note.GNU-stack, "", @progbits
