@@ -1,0 +1,178 @@
+/*
+ * s390 collaborative memory management: states for monitor and migration
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/error-report.h"
+#include "qapi/error.h"
+#include "qapi/qapi-commands-machine-target.h"
+#include "cpu.h"
+#include "s390-cmma-internal.h"
+
+S390CmmaInfo *qmp_x_query_s390_cmma(Error **errp)
+{
+    S390CmmaState *s = s390_cmma;
+    uint64_t pages[(S390_CMMA_USAGE | S390_CMMA_CONTENT) + 1] = { };
+    S390CmmaInfo *info;
+    uint64_t gfn;
+    int op;
+
+    if (!s) {
+        error_setg(errp, "Block states are known only with accel=tcg");
+        return NULL;
+    }
+
+    for (gfn = 0; gfn < s->ram_blocks; gfn++) {
+        pages[cmma_read(s, gfn) & (S390_CMMA_USAGE | S390_CMMA_CONTENT)]++;
+    }
+
+    info = g_new0(S390CmmaInfo, 1);
+    info->pages = g_new0(S390CmmaPages, 1);
+    info->pages->sr = pages[S390_CMMA_STABLE | S390_CMMA_RESIDENT];
+    info->pages->sz = pages[S390_CMMA_STABLE | S390_CMMA_ZERO];
+    info->pages->ur = pages[S390_CMMA_UNUSED | S390_CMMA_RESIDENT];
+    info->pages->uz = pages[S390_CMMA_UNUSED | S390_CMMA_ZERO];
+    info->pages->vr = pages[S390_CMMA_VOLATILE | S390_CMMA_RESIDENT];
+    info->pages->vz = pages[S390_CMMA_VOLATILE | S390_CMMA_ZERO];
+    info->pages->pr = pages[S390_CMMA_POT_VOLATILE | S390_CMMA_RESIDENT];
+    for (op = ESSA_NUM_OPS - 1; op >= 0; op--) {
+        QAPI_LIST_PREPEND(info->essa, stat64_get(&s->essa[op]));
+    }
+    info->discards = stat64_get(&s->discards);
+    info->discard_faults = stat64_get(&s->faults);
+    info->violations = stat64_get(&s->violations);
+    return info;
+}
+
+static int cmma_peek_stattr(S390StAttribState *sa, uint64_t start_gfn,
+                            uint32_t count, uint8_t *values)
+{
+    S390CmmaState *s = S390_CMMA(sa);
+    uint32_t i;
+
+    if (start_gfn >= s->blocks) {
+        return -EFAULT;
+    }
+    count = MIN(count, s->blocks - start_gfn);
+    for (i = 0; i < count; i++) {
+        values[i] = cmma_read(s, start_gfn + i) & CMMA_GUEST_BITS;
+    }
+    return count;
+}
+
+/* The next run of changed blocks from *start_gfn on, with wrap-around */
+static int cmma_get_stattr(S390StAttribState *sa, uint64_t *start_gfn,
+                           uint32_t count, uint8_t *values)
+{
+    S390CmmaState *s = S390_CMMA(sa);
+    uint64_t gfn = *start_gfn < s->blocks ? *start_gfn : 0;
+    uint64_t skipped = 0;
+    uint32_t i;
+
+    while (!(qatomic_read(&s->state[gfn]) & CMMA_MIG_DIRTY)) {
+        if (++skipped == s->blocks) {
+            return 0;
+        }
+        gfn = gfn + 1 < s->blocks ? gfn + 1 : 0;
+    }
+
+    *start_gfn = gfn;
+    count = MIN(count, s->blocks - gfn);
+    for (i = 0; i < count; i++) {
+        uint8_t state = qatomic_fetch_and(&s->state[gfn + i],
+                                          (uint8_t)~CMMA_MIG_DIRTY);
+
+        if (!(state & CMMA_MIG_DIRTY)) {
+            break;
+        }
+        qatomic_dec(&s->mig_dirty);
+        values[i] = state & CMMA_GUEST_BITS;
+    }
+    return i;
+}
+
+static bool cmma_valid(uint8_t state)
+{
+    switch (state & (S390_CMMA_USAGE | S390_CMMA_CONTENT)) {
+    case S390_CMMA_STABLE | S390_CMMA_RESIDENT:
+    case S390_CMMA_STABLE | S390_CMMA_ZERO:
+    case S390_CMMA_UNUSED | S390_CMMA_RESIDENT:
+    case S390_CMMA_UNUSED | S390_CMMA_ZERO:
+    case S390_CMMA_VOLATILE | S390_CMMA_RESIDENT:
+    case S390_CMMA_VOLATILE | S390_CMMA_ZERO:
+    case S390_CMMA_POT_VOLATILE | S390_CMMA_RESIDENT:
+        return !(state & ~CMMA_GUEST_BITS);
+    default:
+        return false;
+    }
+}
+
+static int cmma_set_stattr(S390StAttribState *sa, uint64_t start_gfn,
+                           uint32_t count, uint8_t *values)
+{
+    S390CmmaState *s = S390_CMMA(sa);
+    uint32_t i;
+
+    if (start_gfn > s->blocks || count > s->blocks - start_gfn) {
+        error_report("Storage attributes beyond the memory of the machine");
+        return -EINVAL;
+    }
+    for (i = 0; i < count; i++) {
+        if (!cmma_valid(values[i])) {
+            error_report("Invalid storage attributes 0x%02x", values[i]);
+            return -EINVAL;
+        }
+        qatomic_set(&s->state[start_gfn + i], values[i]);
+    }
+    return 0;
+}
+
+static void cmma_synchronize(S390StAttribState *sa)
+{
+    /* cmma_set_stattr() has done everything */
+}
+
+static int cmma_set_migrationmode(S390StAttribState *sa, bool value,
+                                  Error **errp)
+{
+    S390CmmaState *s = S390_CMMA(sa);
+    uint64_t gfn;
+
+    qatomic_set_mb(&s->migrating, value);
+    for (gfn = 0; gfn < s->blocks; gfn++) {
+        uint8_t old;
+
+        if (!value) {
+            old = qatomic_fetch_and(&s->state[gfn], (uint8_t)~CMMA_MIG_DIRTY);
+            qatomic_sub(&s->mig_dirty, !!(old & CMMA_MIG_DIRTY));
+        } else if (qatomic_read(&s->state[gfn])) {
+            /* The destination starts with stable, resident blocks */
+            old = qatomic_fetch_or(&s->state[gfn], CMMA_MIG_DIRTY);
+            qatomic_add(&s->mig_dirty, !(old & CMMA_MIG_DIRTY));
+        }
+    }
+    return 0;
+}
+
+static long long cmma_get_dirtycount(S390StAttribState *sa)
+{
+    return qatomic_read(&S390_CMMA(sa)->mig_dirty);
+}
+
+static int cmma_get_active(S390StAttribState *sa)
+{
+    return sa->migration_enabled;
+}
+
+void cmma_stattrib_class_init(S390StAttribClass *sac)
+{
+    sac->synchronize = cmma_synchronize;
+    sac->get_stattr = cmma_get_stattr;
+    sac->set_stattr = cmma_set_stattr;
+    sac->peek_stattr = cmma_peek_stattr;
+    sac->set_migrationmode = cmma_set_migrationmode;
+    sac->get_dirtycount = cmma_get_dirtycount;
+    sac->get_active = cmma_get_active;
+}
