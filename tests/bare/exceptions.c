@@ -7,7 +7,6 @@ static void refused(u64 psw_mask, int operation, u64 address, int code)
 {
 	struct outcome o = essa_outcome(psw_mask, operation, address);
 
-	equal("operation", operation, operation);
 	equal("interruption", o.code, code);
 	equal("PSW after the instruction", o.psw_addr, 4);
 	equal("R1 unchanged", o.out.gr[1], -1UL);
