@@ -1,0 +1,22 @@
+"""Fixed places of what make builds."""
+
+import os
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.path.join(ROOT, "build")
+LOGS = os.path.join(BUILD, "logs")
+
+
+def out(name):
+    return os.path.join(BUILD, "out", name)
+
+
+QEMU = out("qemu-system-s390x")
+KERNEL = out("bzImage")
+INITRD = out("initramfs.cpio.gz")
+IMAGE = out("tree.img")
+
+
+def kernel(name):
+    """The kernel that scripts/kernel built under that name."""
+    return os.path.join(BUILD, f"kernel-{name}", "arch/s390/boot/bzImage")
