@@ -131,13 +131,14 @@ class Project:
                    stderr=None).strip()
 
 
-def git_apply(directory, entry):
+def git_apply(directory, entry, index=False):
     """Apply a patch to the files in a directory; say which file refuses."""
     # Without the ceiling git would take the directory for a part of this repository.
     env = dict(os.environ, GIT_CEILING_DIRECTORIES=os.path.dirname(directory))
     if not entry.touched:
         return
-    result = subprocess.run(["git", "apply", "--whitespace=nowarn", entry.path],
+    result = subprocess.run(["git", "apply", "--whitespace=nowarn",
+                             *(["--index"] if index else []), entry.path],
                             cwd=directory, env=env, text=True,
                             stderr=subprocess.PIPE, check=False)
     if result.returncode:
@@ -152,8 +153,8 @@ def run(command, **options):
     """Output of a command; its failure is ours, with its own words."""
     options.setdefault("stderr", subprocess.PIPE)
     try:
-        result = subprocess.run(command, text=True, stdout=subprocess.PIPE,
-                                check=False, **options)
+        result = subprocess.run(command, text=True, encoding="utf-8",
+                                stdout=subprocess.PIPE, check=False, **options)
     except FileNotFoundError:
         raise Failure(f"{command[0]} is missing: run scripts/install") from None
     if result.returncode:
