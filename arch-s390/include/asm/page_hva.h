@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Page host virtual assist: the s390 side of linux/page_hva.h
+ *
+ * The states, what ESSA returns and the discard fault are described in
+ * Documentation/arch/s390/page_hva.rst.  All functions take a page of the
+ * configured storage, need no lock and work in any context; serialising
+ * transitions of one page is the business of mm/page_hva.c.
+ */
+#ifndef _ASM_S390_PAGE_HVA_H
+#define _ASM_S390_PAGE_HVA_H
+
+#include <linux/mm_types.h>
+#include <asm/page-states.h>
+
+/**
+ * page_hva_get_state - ask the host for the state of a page
+ * @page: the page
+ *
+ * Return: usage (ESSA_USAGE_MASK) and content (ESSA_CONTENT_MASK) state.
+ */
+static inline unsigned int page_hva_get_state(struct page *page)
+{
+	return essa(page_to_phys(page), ESSA_GET_STATE) &
+	       (ESSA_USAGE_MASK | ESSA_CONTENT_MASK);
+}
+
+/**
+ * page_hva_state_discarded - is this the state of a discarded page?
+ * @state: what page_hva_get_state() returned
+ *
+ * A volatile page with preserved content does not exist in the architecture,
+ * but Linux as a KVM host reports one for a page that it swapped out and that
+ * ESSA can not bring back: for the guest it is gone just the same.
+ *
+ * Return: true if the page is volatile and its content is not there.
+ */
+static inline bool page_hva_state_discarded(unsigned int state)
+{
+	return (state & ESSA_USAGE_MASK) == ESSA_USAGE_VOLATILE &&
+	       (state & ESSA_CONTENT_MASK) != ESSA_CONTENT_RESIDENT;
+}
+
+/**
+ * page_hva_discarded - did the host take the content of a page?
+ * @page: the page
+ *
+ * Return: true if the next access to @page ends in a discard fault.
+ */
+static inline bool page_hva_discarded(struct page *page)
+{
+	return page_hva_state_discarded(page_hva_get_state(page));
+}
+
+/**
+ * page_hva_set_unused - tell the host that the content has no value
+ * @page: the page; not to be touched before it is stable again
+ */
+static inline void page_hva_set_unused(struct page *page)
+{
+	essa(page_to_phys(page), ESSA_SET_UNUSED);
+}
+
+/**
+ * page_hva_set_stable - make a page stable whatever happened to its content
+ * @page: the page; reads as zeros if it was discarded
+ */
+static inline void page_hva_set_stable(struct page *page)
+{
+	essa(page_to_phys(page), ESSA_SET_STABLE);
+}
+
+/**
+ * page_hva_set_volatile - allow the host to discard a page
+ * @page: the page
+ * @writable: the page can be stored to without the kernel knowing; the host
+ *	      preserves it if the change bit of its storage key is set
+ */
+static inline void page_hva_set_volatile(struct page *page, bool writable)
+{
+	if (writable)
+		essa(page_to_phys(page), ESSA_SET_POT_VOLATILE);
+	else
+		essa(page_to_phys(page), ESSA_SET_VOLATILE);
+}
+
+/**
+ * page_hva_set_stable_if_resident - make a page stable unless it is gone
+ * @page: the page
+ *
+ * Return: true if @page is stable with its content, false if it was discarded
+ * and still is.
+ */
+static inline bool page_hva_set_stable_if_resident(struct page *page)
+{
+	return !page_hva_state_discarded(essa(page_to_phys(page),
+					      ESSA_SET_STABLE_IF_RESIDENT));
+}
+
+/*
+ * The change bit of the storage key: the hardware's record of a store or of
+ * device input since it was last cleared.
+ */
+static inline bool page_test_dirty(struct page *page)
+{
+	return page_get_storage_key(page_to_phys(page)) & _PAGE_CHANGED;
+}
+#define page_test_dirty page_test_dirty
+
+static inline void page_clear_dirty(struct page *page)
+{
+	unsigned long addr = page_to_phys(page);
+
+	page_set_storage_key(addr, page_get_storage_key(addr) & ~_PAGE_CHANGED, 1);
+}
+#define page_clear_dirty page_clear_dirty
+
+#endif /* _ASM_S390_PAGE_HVA_H */

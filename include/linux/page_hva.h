@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Page host virtual assist: clean page cache that the host may discard
+ *
+ * A folio is volatile when vmscan could drop it right now without I/O; the
+ * host then may take it without asking.  The rules, and which hook follows
+ * from which of them, are in Documentation/mm/page_hva.rst.
+ */
+#ifndef _LINUX_PAGE_HVA_H
+#define _LINUX_PAGE_HVA_H
+
+#include <linux/fs.h>
+#include <linux/jump_label.h>
+#include <linux/mm_types.h>
+#include <linux/page-flags.h>
+#include <linux/uio.h>
+
+/*
+ * Every place that makes a folio stable, or does what makes that necessary,
+ * has a name.  A debug kernel can switch each of them off to show that it is
+ * needed.
+ */
+#define PAGE_HVA_SITES(site)						\
+	site(LOOKUP,		lookup)					\
+	site(READ,		read)					\
+	site(SHORT_READ,	short_read)				\
+	site(SPLICE,		splice)					\
+	site(FAULT,		fault)					\
+	site(WP_COPY,		wp_copy)				\
+	site(WP_SHARED,		wp_shared)				\
+	site(GUP,		gup)					\
+	site(GUP_FAST,		gup_fast)				\
+	site(MLOCK,		mlock)					\
+	site(MIGRATE,		migrate)				\
+	site(COLLAPSE,		collapse)				\
+	site(FREE,		free)
+
+#define PAGE_HVA_SITE_ENUM(upper, lower)	PAGE_HVA_SITE_##upper,
+enum page_hva_site {
+	PAGE_HVA_SITES(PAGE_HVA_SITE_ENUM)
+	PAGE_HVA_NR_SITES
+};
+
+/**
+ * enum page_hva_moment - what a caller of page_hva_make_volatile() just did
+ * @PAGE_HVA_READ_END: read the folio; holds its lock, uptodate comes next
+ * @PAGE_HVA_PUT: is about to put the last foreign reference to it
+ * @PAGE_HVA_AGED: found it unreferenced; the folio may be mapped
+ */
+enum page_hva_moment {
+	PAGE_HVA_READ_END,
+	PAGE_HVA_PUT,
+	PAGE_HVA_AGED,
+};
+
+#ifdef CONFIG_PAGE_HVA
+
+#include <asm/page_hva.h>
+
+DECLARE_STATIC_KEY_FALSE(page_hva_key);
+
+/**
+ * page_hva_enabled - does this kernel make folios volatile?
+ *
+ * Return: true after page_hva_enable(); a patched-out branch until then.
+ */
+static __always_inline bool page_hva_enabled(void)
+{
+	return static_branch_unlikely(&page_hva_key);
+}
+
+#ifdef CONFIG_PAGE_HVA_DEBUG
+extern unsigned long page_hva_skipped;
+
+static inline bool page_hva_skip(enum page_hva_site site)
+{
+	return unlikely(READ_ONCE(page_hva_skipped) & BIT(site));
+}
+
+void page_hva_report_dirty(struct folio *folio);
+#else
+static inline bool page_hva_skip(enum page_hva_site site)
+{
+	return false;
+}
+
+static inline void page_hva_report_dirty(struct folio *folio)
+{
+}
+#endif
+
+void page_hva_enable(void);
+bool __page_hva_make_stable(struct folio *folio);
+bool __page_hva_make_volatile(struct folio *folio, int refs,
+			      enum page_hva_moment moment);
+void __page_hva_free(struct page *page);
+bool __page_hva_transfer_dirty(struct folio *folio);
+bool page_hva_discard_locked(struct folio *folio);
+void page_hva_discard(struct folio *folio);
+bool page_hva_discard_page(struct page *page);
+void __page_hva_lookup_gone(struct folio *folio, bool locked);
+void __page_hva_add_collision(struct address_space *mapping, pgoff_t index);
+int __page_hva_short_read(struct folio *folio, struct kiocb *iocb,
+			  struct folio **pin);
+
+/**
+ * page_hva_make_stable - claim the content of a folio
+ * @folio: the folio; the caller holds a reference
+ * @site: which hook calls
+ *
+ * As long as the caller keeps its reference, the folio does not turn volatile
+ * again.
+ *
+ * The fast path can not miss a folio that turns volatile: the reference was
+ * counted before the flags are loaded, with a full barrier in between, and
+ * page_hva_make_volatile() takes the lock bit before it loads the count, with
+ * a full barrier in between.  So either it sees the reference and gives up,
+ * or the lock bit, or the flag that it leaves behind, is seen here.
+ *
+ * Context: Any; takes the state lock of the folio with interrupts off.
+ * Return: true if the content is there and stays, false if the host discarded
+ * it: the caller has to drop the folio and look it up again.
+ */
+static inline bool page_hva_make_stable(struct folio *folio,
+					enum page_hva_site site)
+{
+	if (!page_hva_enabled() || page_hva_skip(site))
+		return true;
+	smp_mb();
+	if (likely(!(READ_ONCE(folio->flags) &
+		     (BIT(PG_hva_volatile) | BIT(PG_hva_lock)))))
+		return true;
+	return __page_hva_make_stable(folio);
+}
+
+/**
+ * page_hva_make_volatile - let the host discard a folio if that is safe
+ * @folio: the folio
+ * @refs: references held by the caller, other than those of a mapping
+ * @moment: what the caller has just done with it
+ *
+ * Context: Any; gives up rather than wait.
+ */
+static inline void page_hva_make_volatile(struct folio *folio, int refs,
+					  enum page_hva_moment moment)
+{
+	if (page_hva_enabled() && !folio_test_hva_volatile(folio))
+		__page_hva_make_volatile(folio, refs, moment);
+}
+
+/* A batch of folios loses its references; see page_hva_make_volatile(). */
+static inline void page_hva_put_batch(struct folio **folios, unsigned int nr)
+{
+	if (page_hva_enabled())
+		while (nr--)
+			page_hva_make_volatile(folios[nr], 1, PAGE_HVA_PUT);
+}
+
+/* Aging puts @folio back on an LRU list, and drops its own reference next. */
+static inline void page_hva_aged(struct folio *folio)
+{
+	if (page_hva_enabled() && !folio_test_active(folio) &&
+	    !folio_test_referenced(folio))
+		page_hva_make_volatile(folio, 1, PAGE_HVA_AGED);
+}
+
+/**
+ * page_hva_free - a page is freed: whoever gets it next may touch it
+ * @page: the page; nobody else has a reference
+ *
+ * A page in the hands of the page allocator is never volatile: the discard
+ * fault handler relies on it, see page_hva_discard_page().
+ */
+static inline void page_hva_free(struct page *page)
+{
+	if (page_hva_enabled() && test_bit(PG_hva_volatile, &page->flags) &&
+	    !page_hva_skip(PAGE_HVA_SITE_FREE))
+		__page_hva_free(page);
+}
+
+/**
+ * page_hva_lookup - a look-up found a folio for somebody who uses its content
+ * @folio: the folio, with a reference for the caller
+ * @nocontent: the caller does not touch the content
+ * @locked: the folio is locked
+ *
+ * Context: Any if not @locked, else may sleep.
+ * Return: true if the folio is good; false if it is gone, and with it the
+ * reference and the lock.
+ */
+static inline bool page_hva_lookup(struct folio *folio, bool nocontent,
+				   bool locked)
+{
+	if (nocontent ||
+	    likely(page_hva_make_stable(folio, PAGE_HVA_SITE_LOOKUP)))
+		return true;
+	__page_hva_lookup_gone(folio, locked);
+	return false;
+}
+
+/* Whoever could not add a folio at @index must not meet a discarded one there. */
+static inline void page_hva_add_collision(struct address_space *mapping,
+					  pgoff_t index)
+{
+	if (page_hva_enabled())
+		__page_hva_add_collision(mapping, index);
+}
+
+/**
+ * page_hva_stable_or_discard - claim the content, or get rid of the folio
+ * @folio: the folio or NULL; the caller holds a reference, but not its lock
+ * @site: which hook calls
+ *
+ * Context: May sleep; page table locks are not held.
+ * Return: false if the folio was discarded and is now out of the page cache.
+ */
+static inline bool page_hva_stable_or_discard(struct folio *folio,
+					      enum page_hva_site site)
+{
+	if (!folio || likely(page_hva_make_stable(folio, site)))
+		return true;
+	page_hva_discard(folio);
+	return false;
+}
+
+/**
+ * page_hva_fault_stable - does a page fault get a folio that stays?
+ * @folio: the locked folio that the fault found
+ * @vmf: the fault
+ * @ret: what it did so far
+ *
+ * A fault that writes needs the content, to copy or to dirty it.  A fault that
+ * waited for I/O has to end with a stable page, or an access could be starved
+ * by a host that is quicker at discarding.
+ *
+ * Context: May sleep.
+ * Return: false if the folio was discarded; it is still locked.
+ */
+static inline bool page_hva_fault_stable(struct folio *folio,
+					 struct vm_fault *vmf, vm_fault_t ret)
+{
+	if (!(ret & VM_FAULT_MAJOR) &&
+	    !(vmf->flags & (FAULT_FLAG_WRITE | FAULT_FLAG_TRIED)))
+		return true;
+	if (likely(page_hva_make_stable(folio, PAGE_HVA_SITE_FAULT)))
+		return true;
+	page_hva_discard_locked(folio);
+	return false;
+}
+
+/**
+ * page_hva_short_read - a copy from a folio of the page cache ended early
+ * @folio: the folio
+ * @iocb: the read
+ * @pin: where to keep a reference that makes the next attempt succeed
+ *
+ * Context: May sleep, unless @iocb says no.
+ * Return: 0 if the folio was discarded and the read is to be continued,
+ * -EAGAIN if it was and @iocb must not wait, and -EFAULT otherwise.
+ */
+static inline int page_hva_short_read(struct folio *folio, struct kiocb *iocb,
+				      struct folio **pin)
+{
+	if (!page_hva_enabled() || page_hva_skip(PAGE_HVA_SITE_SHORT_READ))
+		return -EFAULT;
+	return __page_hva_short_read(folio, iocb, pin);
+}
+
+/**
+ * page_hva_read_stable - make a folio stable for a reader that can not fault
+ * @folio: the folio
+ * @iter: where it is copied to; NULL for a reader that keeps references
+ * @iocb: the read
+ * @pin: see page_hva_short_read()
+ * @error: set to what the read is to return if this returns false
+ *
+ * A copy to user space has an exception table entry for the discard fault and
+ * needs no stable folio.
+ *
+ * Return: true if the folio may be read.
+ */
+static inline bool page_hva_read_stable(struct folio *folio,
+					struct iov_iter *iter,
+					struct kiocb *iocb, struct folio **pin,
+					int *error)
+{
+	if (!page_hva_enabled() || (iter && user_backed_iter(iter)) ||
+	    likely(page_hva_make_stable(folio, iter ? PAGE_HVA_SITE_READ :
+						      PAGE_HVA_SITE_SPLICE)))
+		return true;
+	*error = __page_hva_short_read(folio, iocb, pin);
+	return false;
+}
+
+/* Drop what page_hva_short_read() left in @pin. */
+void page_hva_unpin(struct folio **pin);
+
+/**
+ * page_hva_transfer_dirty - collect what the hardware knows about stores
+ * @folio: a mapped or formerly mapped folio, which the caller keeps alive
+ *
+ * The storage key is read for potentially volatile folios only: input from a
+ * device sets the change bit, so that it would make dirty folios of all.
+ *
+ * Return: true if the folio was dirtied.
+ */
+static inline bool page_hva_transfer_dirty(struct folio *folio)
+{
+	return page_hva_enabled() && folio_test_hva_writable(folio) &&
+	       __page_hva_transfer_dirty(folio);
+}
+
+/* A folio becomes dirty: if it is volatile, a make_stable hook is missing. */
+static inline void page_hva_check_dirty(struct folio *folio)
+{
+	if (IS_ENABLED(CONFIG_PAGE_HVA_DEBUG) && page_hva_enabled() &&
+	    folio_test_hva_volatile(folio))
+		page_hva_report_dirty(folio);
+}
+
+#else /* !CONFIG_PAGE_HVA */
+
+static inline bool page_hva_enabled(void)
+{
+	return false;
+}
+
+static inline bool page_hva_make_stable(struct folio *folio,
+					enum page_hva_site site)
+{
+	return true;
+}
+
+static inline void page_hva_make_volatile(struct folio *folio, int refs,
+					  enum page_hva_moment moment)
+{
+}
+
+static inline void page_hva_put_batch(struct folio **folios, unsigned int nr)
+{
+}
+
+static inline void page_hva_aged(struct folio *folio)
+{
+}
+
+static inline void page_hva_free(struct page *page)
+{
+}
+
+static inline bool page_hva_lookup(struct folio *folio, bool nocontent,
+				   bool locked)
+{
+	return true;
+}
+
+static inline void page_hva_add_collision(struct address_space *mapping,
+					  pgoff_t index)
+{
+}
+
+static inline bool page_hva_stable_or_discard(struct folio *folio,
+					      enum page_hva_site site)
+{
+	return true;
+}
+
+static inline void page_hva_discard(struct folio *folio)
+{
+}
+
+static inline bool page_hva_fault_stable(struct folio *folio,
+					 struct vm_fault *vmf, vm_fault_t ret)
+{
+	return true;
+}
+
+static inline int page_hva_short_read(struct folio *folio, struct kiocb *iocb,
+				      struct folio **pin)
+{
+	return -EFAULT;
+}
+
+static inline bool page_hva_read_stable(struct folio *folio,
+					struct iov_iter *iter,
+					struct kiocb *iocb, struct folio **pin,
+					int *error)
+{
+	return true;
+}
+
+static inline void page_hva_unpin(struct folio **pin)
+{
+}
+
+static inline bool page_hva_transfer_dirty(struct folio *folio)
+{
+	return false;
+}
+
+static inline void page_hva_check_dirty(struct folio *folio)
+{
+}
+
+#endif /* CONFIG_PAGE_HVA */
+
+/*
+ * The hardware dirty bit of a page, split in test and clear so that the page
+ * can be made stable in between.  Architectures without one are never dirty.
+ */
+#ifndef page_test_dirty
+static inline bool page_test_dirty(struct page *page)
+{
+	return false;
+}
+#endif
+
+#ifndef page_clear_dirty
+static inline void page_clear_dirty(struct page *page)
+{
+}
+#endif
+
+#endif /* _LINUX_PAGE_HVA_H */
