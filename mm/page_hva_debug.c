@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Page host virtual assist: debugfs
+ *
+ * page_hva/state: pages of all memory by usage and content state
+ * page_hva/stat:  counters
+ * page_hva/skip:  make_stable hooks by name, and whether each is switched off
+ *		   (CONFIG_PAGE_HVA_DEBUG)
+ */
+#define pr_fmt(fmt) "page_hva: " fmt
+
+#include <linux/debugfs.h>
+#include <linux/memblock.h>
+#include <linux/init.h>
+#include <linux/memory_hotplug.h>
+#include <linux/mm.h>
+#include <linux/page_hva.h>
+#include <linux/sched.h>
+#include <linux/seq_file.h>
+#include <linux/uaccess.h>
+#include "page_hva_stat.h"
+
+static int state_show(struct seq_file *m, void *v)
+{
+	/* Indexed by the two bits of each, as ESSA reports them. */
+	static const char * const usage_name[] = {
+		"stable", "unused", "potentially-volatile", "volatile",
+	};
+	unsigned long pages[4][4] = {};
+	unsigned long pfn, end = max_pfn;
+	unsigned int state;
+	int usage;
+
+	for (pfn = 0; pfn < end; pfn++) {
+		struct page *page = pfn_to_online_page(pfn);
+
+		if (!(pfn % 4096))
+			cond_resched();
+		if (!page)
+			continue;
+		state = page_hva_get_state(page);
+		pages[(state & ESSA_USAGE_MASK) >> 2][state & ESSA_CONTENT_MASK]++;
+	}
+	seq_printf(m, "%-20s %12s %12s %12s\n",
+		   "pages", "resident", "preserved", "zero");
+	for (usage = 0; usage < ARRAY_SIZE(usage_name); usage++)
+		seq_printf(m, "%-20s %12lu %12lu %12lu\n", usage_name[usage],
+			   pages[usage][ESSA_CONTENT_RESIDENT],
+			   pages[usage][ESSA_CONTENT_PRESERVED],
+			   pages[usage][ESSA_CONTENT_ZERO]);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(state);
+
+#define PAGE_HVA_NAME(upper, lower)	#lower,
+
+static int stat_show(struct seq_file *m, void *v)
+{
+	static const char * const name[] = { PAGE_HVA_STATS(PAGE_HVA_NAME) };
+	int item, cpu;
+
+	for (item = 0; item < PAGE_HVA_NR_STATS; item++) {
+		unsigned long sum = 0;
+
+		for_each_possible_cpu(cpu)
+			sum += per_cpu(page_hva_stat, cpu)[item];
+		seq_printf(m, "%s %lu\n", name[item], sum);
+	}
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(stat);
+
+#ifdef CONFIG_PAGE_HVA_DEBUG
+unsigned long page_hva_skipped;
+EXPORT_SYMBOL_GPL(page_hva_skipped);
+
+static const char * const site_name[] = { PAGE_HVA_SITES(PAGE_HVA_NAME) };
+
+/**
+ * page_hva_report_dirty - a volatile folio is marked dirty
+ * @folio: the folio
+ *
+ * Its content may be gone by the time it is written back.
+ */
+void page_hva_report_dirty(struct folio *folio)
+{
+	WARN_ONCE(1, "page_hva: volatile pfn %lx is marked dirty, flags %lx\n",
+		  folio_pfn(folio), folio->flags);
+}
+EXPORT_SYMBOL_GPL(page_hva_report_dirty);
+
+static int skip_show(struct seq_file *m, void *v)
+{
+	int site;
+
+	for (site = 0; site < PAGE_HVA_NR_SITES; site++)
+		seq_printf(m, "%s %s\n", site_name[site],
+			   page_hva_skip(site) ? "off" : "on");
+	return 0;
+}
+
+static int skip_open(struct inode *inode, struct file *file)
+{
+	return single_open(file, skip_show, NULL);
+}
+
+/* Switch off the hooks named in @list, a comma separated list. */
+static int skip_parse(char *list)
+{
+	char *word;
+
+	while ((word = strsep(&list, ",\n ")) != NULL) {
+		int site;
+
+		if (!*word)
+			continue;
+		site = match_string(site_name, PAGE_HVA_NR_SITES, word);
+		if (site < 0)
+			return site;
+		WRITE_ONCE(page_hva_skipped, page_hva_skipped | BIT(site));
+		pr_warn("hook %s is switched off: data will be lost\n", word);
+	}
+	return 0;
+}
+
+static ssize_t skip_write(struct file *file, const char __user *buf,
+			  size_t count, loff_t *ppos)
+{
+	char list[256];
+	int rc;
+
+	if (count >= sizeof(list))
+		return -EINVAL;
+	if (copy_from_user(list, buf, count))
+		return -EFAULT;
+	list[count] = 0;
+	rc = skip_parse(list);
+	return rc ? rc : count;
+}
+
+static const struct file_operations skip_fops = {
+	.owner		= THIS_MODULE,
+	.open		= skip_open,
+	.read		= seq_read,
+	.write		= skip_write,
+	.llseek		= seq_lseek,
+	.release	= single_release,
+};
+
+static int __init skip_setup(char *list)
+{
+	if (skip_parse(list))
+		pr_err("page_hva_skip= names a hook that does not exist\n");
+	return 1;
+}
+__setup("page_hva_skip=", skip_setup);
+#endif /* CONFIG_PAGE_HVA_DEBUG */
+
+static int __init page_hva_debug_init(void)
+{
+	struct dentry *dir;
+
+	if (!page_hva_enabled())
+		return 0;
+	dir = debugfs_create_dir("page_hva", NULL);
+	debugfs_create_file("state", 0400, dir, NULL, &state_fops);
+	debugfs_create_file("stat", 0400, dir, NULL, &stat_fops);
+#ifdef CONFIG_PAGE_HVA_DEBUG
+	debugfs_create_file("skip", 0600, dir, NULL, &skip_fops);
+#endif
+	return 0;
+}
+late_initcall(page_hva_debug_init);
