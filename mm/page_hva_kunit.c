@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests for page host virtual assist
+ *
+ * A page plays the folio: nobody else knows it, so its flags, counts and
+ * mapping can be set as each test needs them.  The host is the real one.
+ */
+#include <kunit/static_stub.h>
+#include <kunit/test.h>
+#include <linux/mm.h>
+#include <linux/page_hva.h>
+#include <linux/pagemap.h>
+
+struct hva_test {
+	struct folio *folio;
+	struct address_space mapping;
+	struct address_space_operations aops;
+	int dirtied;
+};
+
+static int hva_read_folio(struct file *file, struct folio *folio)
+{
+	return -EIO;
+}
+
+static unsigned int hva_usage(struct folio *folio)
+{
+	return page_hva_get_state(&folio->page) & ESSA_USAGE_MASK;
+}
+
+/* What a clean, idle, unmapped page-cache folio looks like. */
+static void hva_make_eligible(struct hva_test *t)
+{
+	t->aops = (struct address_space_operations) {
+		.read_folio = hva_read_folio,
+	};
+	t->mapping.a_ops = &t->aops;
+	t->mapping.flags = 0;
+	t->folio->mapping = &t->mapping;
+	t->folio->flags |= BIT(PG_uptodate) | BIT(PG_lru);
+}
+
+static void hva_make_plain(struct hva_test *t)
+{
+	page_hva_set_stable(&t->folio->page);
+	t->folio->mapping = NULL;
+	t->folio->flags &= ~(PAGEFLAGS_MASK & ~BIT(PG_waiters));
+	atomic_set(&t->folio->_mapcount, -1);
+	set_page_count(&t->folio->page, 1);
+}
+
+static int hva_init(struct kunit *test)
+{
+	struct hva_test *t;
+
+	if (!page_hva_enabled())
+		kunit_skip(test, "page_hva is off, or the host has no ESSA");
+	t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, t);
+	t->folio = folio_alloc(GFP_KERNEL | __GFP_ZERO, 0);
+	KUNIT_ASSERT_NOT_NULL(test, t->folio);
+	hva_make_plain(t);
+	hva_make_eligible(t);
+	test->priv = t;
+	return 0;
+}
+
+static void hva_exit(struct kunit *test)
+{
+	struct hva_test *t = test->priv;
+
+	if (!t || !t->folio)
+		return;
+	hva_make_plain(t);
+	folio_put(t->folio);
+}
+
+static bool hva_try(struct hva_test *t, int refs, enum page_hva_moment moment)
+{
+	return __page_hva_make_volatile(t->folio, refs, moment);
+}
+
+/* Each helper leaves the usage state that its name says. */
+static void hva_helpers_set_state(struct kunit *test)
+{
+	struct hva_test *t = test->priv;
+	struct page *page = &t->folio->page;
+
+	page_hva_set_stable(page);
+	KUNIT_EXPECT_EQ(test, hva_usage(t->folio), ESSA_USAGE_STABLE);
+	KUNIT_EXPECT_FALSE(test, page_hva_discarded(page));
+	page_hva_set_volatile(page, false);
+	KUNIT_EXPECT_EQ(test, hva_usage(t->folio), ESSA_USAGE_VOLATILE);
+	page_hva_set_stable(page);
+	*(int *)page_address(page) = 1;
+	page_clear_dirty(page);
+	*(int *)page_address(page) = 2;
+	page_hva_set_volatile(page, true);
+	KUNIT_EXPECT_NE(test, hva_usage(t->folio), ESSA_USAGE_VOLATILE);
+	page_hva_set_stable(page);
+	KUNIT_EXPECT_EQ(test, *(int *)page_address(page), 2);
+	page_hva_set_unused(page);
+	KUNIT_EXPECT_EQ(test, hva_usage(t->folio), ESSA_USAGE_UNUSED);
+	page_hva_set_stable(page);
+	KUNIT_EXPECT_EQ(test, hva_usage(t->folio), ESSA_USAGE_STABLE);
+}
+
+/* Every state that ESSA can report, and whether the content is gone. */
+static void hva_discarded_states(struct kunit *test)
+{
+	unsigned int usage, content;
+
+	for (usage = 0; usage <= ESSA_USAGE_MASK; usage += ESSA_USAGE_UNUSED)
+		for (content = 0; content <= ESSA_CONTENT_MASK; content++)
+			KUNIT_EXPECT_EQ(test,
+					page_hva_state_discarded(usage | content),
+					usage == ESSA_USAGE_VOLATILE && content);
+}
+
+/* The set and clear of the change bit that the dirty transfer is built on. */
+static void hva_change_bit(struct kunit *test)
+{
+	struct hva_test *t = test->priv;
+	struct page *page = &t->folio->page;
+
+	page_clear_dirty(page);
+	KUNIT_EXPECT_FALSE(test, page_test_dirty(page));
+	WRITE_ONCE(*(int *)page_address(page), 1);
+	KUNIT_EXPECT_TRUE(test, page_test_dirty(page));
+	page_clear_dirty(page);
+	KUNIT_EXPECT_FALSE(test, page_test_dirty(page));
+}
+
+static void hva_eligible(struct kunit *test)
+{
+	struct hva_test *t = test->priv;
+
+	KUNIT_ASSERT_TRUE(test, hva_try(t, 0, PAGE_HVA_PUT));
+	KUNIT_EXPECT_TRUE(test, folio_test_hva_volatile(t->folio));
+	KUNIT_EXPECT_EQ(test, hva_usage(t->folio), ESSA_USAGE_VOLATILE);
+	/* It is volatile already. */
+	KUNIT_EXPECT_FALSE(test, hva_try(t, 0, PAGE_HVA_PUT));
+
+	if (page_hva_discarded(&t->folio->page)) {
+		/* policy=always: gone, and it stays so. */
+		KUNIT_EXPECT_FALSE(test, __page_hva_make_stable(t->folio));
+		KUNIT_EXPECT_TRUE(test, folio_test_hva_volatile(t->folio));
+	} else {
+		KUNIT_EXPECT_TRUE(test, __page_hva_make_stable(t->folio));
+		KUNIT_EXPECT_FALSE(test, folio_test_hva_volatile(t->folio));
+		KUNIT_EXPECT_EQ(test, hva_usage(t->folio), ESSA_USAGE_STABLE);
+	}
+}
+
+static void hva_ineligible_flags(struct kunit *test)
+{
+	static const enum pageflags set[] = {
+		PG_locked, PG_writeback, PG_dirty, PG_arch_1, PG_reserved,
+		PG_private, PG_private_2, PG_swapbacked, PG_unevictable,
+		PG_mlocked, PG_hva_lock,
+	};
+	static const enum pageflags clear[] = { PG_uptodate, PG_lru };
+	struct hva_test *t = test->priv;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(set); i++) {
+		set_bit(set[i], &t->folio->flags);
+		KUNIT_EXPECT_FALSE_MSG(test, hva_try(t, 0, PAGE_HVA_PUT),
+				       "with flag %d", set[i]);
+		clear_bit(set[i], &t->folio->flags);
+	}
+	for (i = 0; i < ARRAY_SIZE(clear); i++) {
+		clear_bit(clear[i], &t->folio->flags);
+		KUNIT_EXPECT_FALSE_MSG(test, hva_try(t, 0, PAGE_HVA_PUT),
+				       "without flag %d", clear[i]);
+		set_bit(clear[i], &t->folio->flags);
+	}
+	KUNIT_EXPECT_TRUE(test, hva_try(t, 0, PAGE_HVA_PUT));
+}
+
+static void hva_ineligible_mapping(struct kunit *test)
+{
+	static const enum mapping_flags flags[] = {
+		AS_EXITING, AS_UNEVICTABLE, AS_RELEASE_ALWAYS,
+	};
+	struct hva_test *t = test->priv;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(flags); i++) {
+		set_bit(flags[i], &t->mapping.flags);
+		KUNIT_EXPECT_FALSE_MSG(test, hva_try(t, 0, PAGE_HVA_PUT),
+				       "with mapping flag %d", flags[i]);
+		clear_bit(flags[i], &t->mapping.flags);
+	}
+	t->aops.read_folio = NULL;
+	KUNIT_EXPECT_FALSE(test, hva_try(t, 0, PAGE_HVA_PUT));
+	t->aops.read_folio = hva_read_folio;
+	t->folio->mapping = NULL;
+	KUNIT_EXPECT_FALSE(test, hva_try(t, 0, PAGE_HVA_PUT));
+	t->folio->mapping = (void *)((unsigned long)&t->mapping |
+				     PAGE_MAPPING_ANON);
+	KUNIT_EXPECT_FALSE(test, hva_try(t, 0, PAGE_HVA_PUT));
+	t->folio->mapping = &t->mapping;
+	KUNIT_EXPECT_TRUE(test, hva_try(t, 0, PAGE_HVA_PUT));
+}
+
+/* refs: 1 of the page cache, what the caller says, and 1 for each mapping */
+static void hva_counts(struct kunit *test)
+{
+	static const struct {
+		int mapcount, refcount, refs;
+		enum page_hva_moment moment;
+		bool ok;
+	} cases[] = {
+		{ 0, 1, 0, PAGE_HVA_PUT, true },
+		{ 0, 2, 1, PAGE_HVA_PUT, true },
+		{ 0, 2, 0, PAGE_HVA_PUT, false },	/* a foreign reference */
+		{ 0, 3, 1, PAGE_HVA_PUT, false },
+		{ 0, 1, 1, PAGE_HVA_PUT, false },	/* not in the cache */
+		{ 1, 3, 1, PAGE_HVA_PUT, false },	/* mapped */
+		{ 1, 3, 1, PAGE_HVA_AGED, true },
+		{ 1, 4, 1, PAGE_HVA_AGED, false },
+		{ 2, 4, 1, PAGE_HVA_AGED, true },
+		{ 2, 3, 1, PAGE_HVA_AGED, false },
+		{ 0, 2, 1, PAGE_HVA_AGED, true },
+	};
+	struct hva_test *t = test->priv;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		atomic_set(&t->folio->_mapcount, cases[i].mapcount - 1);
+		set_page_count(&t->folio->page, cases[i].refcount);
+		KUNIT_EXPECT_EQ_MSG(test,
+				    hva_try(t, cases[i].refs, cases[i].moment),
+				    cases[i].ok, "case %d", i);
+		hva_make_plain(t);
+		hva_make_eligible(t);
+	}
+}
+
+/* The end of a read: locked by the reader, and not uptodate yet. */
+static void hva_read_end(struct kunit *test)
+{
+	struct hva_test *t = test->priv;
+
+	KUNIT_EXPECT_FALSE(test, hva_try(t, 0, PAGE_HVA_READ_END));
+	set_bit(PG_locked, &t->folio->flags);
+	KUNIT_EXPECT_FALSE(test, hva_try(t, 0, PAGE_HVA_READ_END));
+	clear_bit(PG_uptodate, &t->folio->flags);
+	KUNIT_EXPECT_TRUE(test, hva_try(t, 0, PAGE_HVA_READ_END));
+}
+
+static void hva_freed_page_is_stable(struct kunit *test)
+{
+	struct hva_test *t = test->priv;
+
+	KUNIT_ASSERT_TRUE(test, hva_try(t, 0, PAGE_HVA_PUT));
+	page_hva_free(&t->folio->page);
+	KUNIT_EXPECT_FALSE(test, folio_test_hva_volatile(t->folio));
+	KUNIT_EXPECT_EQ(test, hva_usage(t->folio), ESSA_USAGE_STABLE);
+}
+
+/* Stands in for make_stable: the test has been made, the bit not cleared. */
+static bool hva_stable_step(struct folio *folio)
+{
+	struct kunit *test = kunit_get_current_test();
+	struct hva_test *t = test->priv;
+
+	KUNIT_EXPECT_TRUE(test, page_test_dirty(&folio->page));
+	KUNIT_EXPECT_EQ(test, t->dirtied, 0);
+	page_hva_set_stable(&folio->page);
+	folio_clear_hva_writable(folio);
+	folio_clear_hva_volatile(folio);
+	return true;
+}
+
+/* The last step: the folio is stable, and the bit is clear. */
+static bool hva_dirty_step(struct address_space *mapping, struct folio *folio)
+{
+	struct kunit *test = kunit_get_current_test();
+	struct hva_test *t = test->priv;
+
+	KUNIT_EXPECT_FALSE(test, page_test_dirty(&folio->page));
+	KUNIT_EXPECT_EQ(test, hva_usage(folio), ESSA_USAGE_STABLE);
+	KUNIT_EXPECT_FALSE(test, folio_test_hva_volatile(folio));
+	t->dirtied++;
+	return true;
+}
+
+static void hva_transfer_dirty_order(struct kunit *test)
+{
+	struct hva_test *t = test->priv;
+
+	t->aops.dirty_folio = hva_dirty_step;
+	kunit_activate_static_stub(test, __page_hva_make_stable,
+				   hva_stable_step);
+
+	/* Not potentially volatile: the key is not even looked at. */
+	WRITE_ONCE(*(int *)folio_address(t->folio), 1);
+	KUNIT_EXPECT_FALSE(test, page_hva_transfer_dirty(t->folio));
+	KUNIT_EXPECT_EQ(test, t->dirtied, 0);
+	KUNIT_EXPECT_TRUE(test, page_test_dirty(&t->folio->page));
+
+	folio_set_hva_volatile(t->folio);
+	folio_set_hva_writable(t->folio);
+	KUNIT_EXPECT_TRUE(test, page_hva_transfer_dirty(t->folio));
+	KUNIT_EXPECT_EQ(test, t->dirtied, 1);
+
+	/* Clean: nothing is done, and it stays what it is. */
+	folio_set_hva_volatile(t->folio);
+	folio_set_hva_writable(t->folio);
+	KUNIT_EXPECT_FALSE(test, page_hva_transfer_dirty(t->folio));
+	KUNIT_EXPECT_EQ(test, t->dirtied, 1);
+	KUNIT_EXPECT_TRUE(test, folio_test_hva_volatile(t->folio));
+}
+
+static struct kunit_case page_hva_cases[] = {
+	KUNIT_CASE(hva_helpers_set_state),
+	KUNIT_CASE(hva_discarded_states),
+	KUNIT_CASE(hva_change_bit),
+	KUNIT_CASE(hva_eligible),
+	KUNIT_CASE(hva_ineligible_flags),
+	KUNIT_CASE(hva_ineligible_mapping),
+	KUNIT_CASE(hva_counts),
+	KUNIT_CASE(hva_read_end),
+	KUNIT_CASE(hva_freed_page_is_stable),
+	KUNIT_CASE(hva_transfer_dirty_order),
+	{}
+};
+
+static struct kunit_suite page_hva_suite = {
+	.name = "page_hva",
+	.init = hva_init,
+	.exit = hva_exit,
+	.test_cases = page_hva_cases,
+};
+kunit_test_suite(page_hva_suite);
+
+MODULE_DESCRIPTION("KUnit tests for page host virtual assist");
+MODULE_LICENSE("GPL");
