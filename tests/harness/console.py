@@ -6,7 +6,7 @@ FAILURES = re.compile(
     r"\bWARNING: |\bBUG: |\bOops\b|Kernel panic|Unable to handle kernel|"
     r"cut here|blocked for more than|\bstall(s|ed)?\b|soft lockup|hard LOCKUP|"
     r"INFO: (possible|trying|suspicious|task)|DEBUG_LOCKS_WARN|"
-    r"Out of memory|oom-kill|EXT4-fs error|I/O error|\bnot ok\b|page_hva: report|"
+    r"Out of memory|oom-kill|EXT4-fs error|I/O error|\bnot ok\b|page_hva: .*can not|"
     r"list_(add|del) corruption|Bad page|init: /dev/vda")
 
 # Lines that only repeat words given to the kernel.

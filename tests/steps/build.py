@@ -1,0 +1,27 @@
+"""Everything that the other steps need is built first."""
+
+import os
+import subprocess
+
+from harness import place
+from harness.report import Broken
+
+BUILDS = [
+    ("sources and tools", ["make", "fetch"]),
+    ("QEMU", ["make", "qemu"]),
+    ("kernel", ["make", "linux"]),
+    ("initramfs and disk image", ["make", "image"]),
+    ("kernel with all debugging and KUnit",
+     ["scripts/kernel", "debug", "base", "hva", "debug", "kunit"]),
+    ("kernel without CONFIG_PAGE_HVA", ["scripts/kernel", "off", "base", "off"]),
+]
+
+
+def everything(report):
+    for name, command in BUILDS:
+        result = subprocess.run(command, cwd=place.ROOT, check=False,
+                                stdin=subprocess.DEVNULL)
+        if result.returncode:
+            raise Broken(f"{' '.join(command)} failed (logs: "
+                         f"{os.path.relpath(place.LOGS)})")
+        report.passed(f"build: {name}")

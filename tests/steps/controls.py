@@ -1,0 +1,54 @@
+"""Negative controls: the tests notice what they are there for."""
+
+import os
+
+from harness import place
+from harness.guest import Guest, GuestError
+from steps import stress
+
+# Hook that makes folios stable, and operations of stress that rely on it.
+HOOKS = [("lookup", ""), ("gup", ""), ("wp_copy", "")]
+
+
+def harness_notices(report):
+    """The harness fails on a warning, a panic, a hang, a status and a lost guest."""
+    trials = [
+        ("a warning on the console", "echo 'WARNING: planted' >/dev/kmsg; sleep 2"),
+        ("a failed KUnit case", "echo 'not ok 1 planted' >/dev/kmsg; sleep 2"),
+        ("a panic", "echo c >/proc/sysrq-trigger; sleep 2"),
+        ("a hang", "sleep 100"),
+        ("a status", "exit 3"),
+        ("a power-off", "poweroff -f; sleep 2"),
+        ("a wrong byte", "cd /tmp; echo a >a; sha512sum a >s; echo b >a; "
+                         "treesum read s"),
+    ]
+    for name, command in trials:
+        try:
+            with Guest(place.QEMU, place.KERNEL, place.INITRD,
+                       log=os.path.join(place.LOGS, "harness.log")) as guest:
+                guest.run(command, timeout=4)
+        except GuestError:
+            report.passed(f"harness: {name} is a failure")
+        else:
+            report.failed(f"harness: {name} is a failure", "it went unnoticed")
+
+
+def hooks_are_needed(report):
+    """Stress passes on the debug kernel, and fails with a hook switched off."""
+    debug = {"kernel": place.kernel("debug"), "append": "page_poison=on",
+             "seconds": 10}
+    with report.test("controls: stress passes with all hooks"):
+        stress.one("always", 2, False, 1, name="control-all", **debug)
+    for hook, more in HOOKS:
+        name = f"controls: stress fails without the hook {hook}"
+        try:
+            stress.one("always", 2, False, 1, name=f"control-{hook}", more=more,
+                       prepare=f"echo {hook} >/sys/kernel/debug/page_hva/skip",
+                       **debug)
+        except stress.StressFailed as error:
+            print(f"#   {str(error)[:200]}")
+            report.passed(name)
+        except (GuestError, AssertionError) as error:
+            report.failed(name, str(error))
+        else:
+            report.failed(name, "it passed: stress would not notice")

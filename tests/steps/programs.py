@@ -1,0 +1,28 @@
+"""Test programs that report by themselves."""
+
+import os
+import subprocess
+
+from harness import place
+
+TESTS = os.path.join(place.ROOT, "tests")
+
+
+def model(report):
+    report.tap("model", [os.path.join(TESTS, "model/run")])
+
+
+def bare(report):
+    report.tap("bare metal", [os.path.join(TESTS, "bare/run"), "--qemu", place.QEMU])
+
+
+def story(report):
+    """The main job: its own exit status says whether all of it held."""
+    log = os.path.join(place.LOGS, "story.txt")
+    with open(log, "w", encoding="utf-8") as file:
+        result = subprocess.run([os.path.join(TESTS, "story")], stdout=file,
+                                stderr=subprocess.STDOUT, check=False)
+    with open(log, encoding="utf-8") as file:
+        text = file.read()
+    print("\n".join(f"#   {line}" for line in text.splitlines()))
+    report.result(result.returncode == 0, "story: make run", f"see {log}")

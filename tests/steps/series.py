@@ -1,0 +1,105 @@
+"""The series that make series writes is what was built and tested."""
+
+import filecmp
+import os
+import re
+import shutil
+import subprocess
+
+from harness import place
+from harness.report import Broken
+
+# The submitter signs off; MAINTAINERS covers new files by the patterns of their directories.
+CHECKPATCH_IGNORE = "MISSING_SIGN_OFF,FILE_PATH_CHANGES"
+
+
+def sh(command, **options):
+    return subprocess.run(command, text=True, encoding="utf-8", errors="replace",
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          stdin=subprocess.DEVNULL, check=False, **options)
+
+
+def series(report):
+    made = sh(["make", "series"], cwd=place.ROOT)
+    if made.returncode:
+        raise Broken(made.stdout)
+    for line in made.stdout.splitlines():
+        if line.startswith("build/series"):
+            print(f"#   {line}")
+    for project in ("linux", "qemu"):
+        applies(report, project)
+    checkpatch(report)
+
+
+def mails(project):
+    directory = os.path.join(place.BUILD, "series", project)
+    return [os.path.join(directory, name) for name in sorted(os.listdir(directory))
+            if not name.startswith("0000-")]
+
+
+def source_of(project):
+    """A function that puts pristine files into a directory."""
+    user = os.environ.get(f"{project.upper()}_SRC")
+    if user:
+        def copy(paths, directory):
+            for path in paths:
+                if os.path.exists(os.path.join(user, path)):
+                    target = os.path.join(directory, path)
+                    os.makedirs(os.path.dirname(target), exist_ok=True)
+                    shutil.copy(os.path.join(user, path), target)
+        return copy
+
+    def unpack(_, directory):
+        archive = sh([os.path.join(place.ROOT, "scripts/fetch"), project,
+                      "--path"]).stdout.splitlines()[-1]
+        done = sh(["tar", "xf", archive, "-C", directory, "--strip-components=1"])
+        if done.returncode:
+            raise Broken(done.stdout)
+    return unpack
+
+
+def applies(report, project):
+    """git am onto the archive gives the tree that was built, file by file."""
+    work = os.path.join(place.BUILD, "apply", project)
+    built = os.path.join(place.BUILD, project)
+    shutil.rmtree(work, ignore_errors=True)
+    os.makedirs(work)
+    touched = set()
+    for mail in mails(project):
+        with open(mail, encoding="utf-8") as file:
+            touched |= set(re.findall(r"^(?:---|\+\+\+) [ab]/(\S+)", file.read(),
+                                      re.MULTILINE))
+    source_of(project)(touched, work)
+    git = ["git", "-C", work, "-c", "user.name=page_hva", "-c",
+           "user.email=page_hva@example.invalid"]
+    # Only what the series touches needs to be under git; the rest is compared below.
+    present = [path for path in touched if os.path.exists(os.path.join(work, path))]
+    for command in (["init", "-q"], ["add", "-f", *present],
+                    ["commit", "-qm", "pristine"], ["am", "-q", *mails(project)]):
+        done = sh([*git, *command])
+        if done.returncode:
+            report.failed(f"series: git am applies the {project} series", done.stdout)
+            return
+    report.passed(f"series: git am applies the {project} series")
+    if os.environ.get(f"{project.upper()}_SRC"):
+        different = [path for path in touched if not filecmp.cmp(
+            os.path.join(work, path), os.path.join(built, path), shallow=False)]
+    else:
+        found = sh(["diff", "-rq", "--no-dereference", "--exclude=.git", work, built])
+        different = found.stdout.splitlines() if found.returncode else []
+    report.result(not different, f"series: the result is build/{project}",
+                  "\n".join(different[:20]))
+    shutil.rmtree(work)
+
+
+def checkpatch(report):
+    tree = os.path.join(place.BUILD, "linux")
+    result = sh(["perl", "scripts/checkpatch.pl", "--strict", "--no-signoff",
+                 "--show-types", "--ignore", CHECKPATCH_IGNORE, *mails("linux")],
+                cwd=tree)
+    complaints = re.findall(r"^(?:ERROR|WARNING|CHECK):.*(?:\n#.*)*", result.stdout,
+                            re.MULTILINE)
+    checked = len(re.findall(r"lines checked", result.stdout))
+    report.result(not complaints and checked == len(mails("linux")),
+                  "series: checkpatch --strict", "\n".join(complaints[:40])
+                  or f"only {checked} patches were checked")
