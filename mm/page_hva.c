@@ -20,7 +20,6 @@
 #include "page_hva_stat.h"
 
 DEFINE_STATIC_KEY_FALSE(page_hva_key);
-EXPORT_SYMBOL_GPL(page_hva_key);
 DEFINE_PER_CPU(unsigned long [PAGE_HVA_NR_STATS], page_hva_stat);
 
 /**
@@ -79,7 +78,6 @@ bool __page_hva_make_stable(struct folio *folio)
 	local_irq_restore(irqflags);
 	return stable;
 }
-EXPORT_SYMBOL_GPL(__page_hva_make_stable);
 
 /*
  * mapcount and refcount of a small folio in one load.  Two loads would pass a
@@ -187,7 +185,6 @@ out:
 	local_irq_restore(irqflags);
 	return ok;
 }
-EXPORT_SYMBOL_GPL(__page_hva_make_volatile);
 
 /**
  * __page_hva_free - make a page stable that is being freed
@@ -295,7 +292,7 @@ bool page_hva_discard_locked(struct folio *folio)
 {
 	struct address_space *mapping = folio->mapping;
 
-	VM_BUG_ON_FOLIO(!folio_test_locked(folio), folio);
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
 	if (!page_hva_is_gone(folio))
 		return false;
 	if (!mapping)
@@ -305,7 +302,6 @@ bool page_hva_discard_locked(struct folio *folio)
 	page_hva_discard_around(folio, mapping);
 	return page_hva_remove(folio, mapping);
 }
-EXPORT_SYMBOL_GPL(page_hva_discard_locked);
 
 /**
  * page_hva_discard - lock a folio, remove it if it is discarded, unlock it
@@ -319,7 +315,6 @@ void page_hva_discard(struct folio *folio)
 	page_hva_discard_locked(folio);
 	folio_unlock(folio);
 }
-EXPORT_SYMBOL_GPL(page_hva_discard);
 
 /**
  * page_hva_discard_page - handle a discard fault on a page

@@ -52,11 +52,18 @@ static int state_show(struct seq_file *m, void *v)
 }
 DEFINE_SHOW_ATTRIBUTE(state);
 
-#define PAGE_HVA_NAME(upper, lower)	#lower,
-
 static int stat_show(struct seq_file *m, void *v)
 {
-	static const char * const name[] = { PAGE_HVA_STATS(PAGE_HVA_NAME) };
+	static const char * const name[PAGE_HVA_NR_STATS] = {
+		[PAGE_HVA_MADE_VOLATILE]	= "made_volatile",
+		[PAGE_HVA_MADE_STABLE]		= "made_stable",
+		[PAGE_HVA_GONE]			= "make_stable_gone",
+		[PAGE_HVA_COUNT_BUSY]		= "count_busy",
+		[PAGE_HVA_FREED]		= "freed_volatile",
+		[PAGE_HVA_DISCARDS]		= "discards",
+		[PAGE_HVA_FAULTS_USER]		= "faults_user",
+		[PAGE_HVA_FAULTS_KERNEL]	= "faults_kernel",
+	};
 	int item, cpu;
 
 	for (item = 0; item < PAGE_HVA_NR_STATS; item++) {
@@ -72,9 +79,22 @@ DEFINE_SHOW_ATTRIBUTE(stat);
 
 #ifdef CONFIG_PAGE_HVA_DEBUG
 unsigned long page_hva_skipped;
-EXPORT_SYMBOL_GPL(page_hva_skipped);
 
-static const char * const site_name[] = { PAGE_HVA_SITES(PAGE_HVA_NAME) };
+static const char * const site_name[PAGE_HVA_NR_SITES] = {
+	[PAGE_HVA_SITE_LOOKUP]		= "lookup",
+	[PAGE_HVA_SITE_READ]		= "read",
+	[PAGE_HVA_SITE_SHORT_READ]	= "short_read",
+	[PAGE_HVA_SITE_SPLICE]		= "splice",
+	[PAGE_HVA_SITE_FAULT]		= "fault",
+	[PAGE_HVA_SITE_WP_COPY]		= "wp_copy",
+	[PAGE_HVA_SITE_WP_SHARED]	= "wp_shared",
+	[PAGE_HVA_SITE_GUP]		= "gup",
+	[PAGE_HVA_SITE_GUP_FAST]	= "gup_fast",
+	[PAGE_HVA_SITE_MLOCK]		= "mlock",
+	[PAGE_HVA_SITE_MIGRATE]		= "migrate",
+	[PAGE_HVA_SITE_COLLAPSE]	= "collapse",
+	[PAGE_HVA_SITE_FREE]		= "free",
+};
 
 /**
  * page_hva_report_dirty - a volatile folio is marked dirty
@@ -87,7 +107,6 @@ void page_hva_report_dirty(struct folio *folio)
 	WARN_ONCE(1, "page_hva: volatile pfn %lx is marked dirty, flags %lx\n",
 		  folio_pfn(folio), folio->flags);
 }
-EXPORT_SYMBOL_GPL(page_hva_report_dirty);
 
 static int skip_show(struct seq_file *m, void *v)
 {

@@ -14,7 +14,6 @@
 struct hva_test {
 	struct folio *folio;
 	struct address_space mapping;
-	struct address_space_operations aops;
 	int dirtied;
 };
 
@@ -22,6 +21,15 @@ static int hva_read_folio(struct file *file, struct folio *folio)
 {
 	return -EIO;
 }
+
+static bool hva_dirty_step(struct address_space *mapping, struct folio *folio);
+
+static const struct address_space_operations hva_aops = {
+	.read_folio = hva_read_folio,
+	.dirty_folio = hva_dirty_step,
+};
+
+static const struct address_space_operations hva_aops_no_read;
 
 static unsigned int hva_usage(struct folio *folio)
 {
@@ -31,10 +39,7 @@ static unsigned int hva_usage(struct folio *folio)
 /* What a clean, idle, unmapped page-cache folio looks like. */
 static void hva_make_eligible(struct hva_test *t)
 {
-	t->aops = (struct address_space_operations) {
-		.read_folio = hva_read_folio,
-	};
-	t->mapping.a_ops = &t->aops;
+	t->mapping.a_ops = &hva_aops;
 	t->mapping.flags = 0;
 	t->folio->mapping = &t->mapping;
 	t->folio->flags |= BIT(PG_uptodate) | BIT(PG_lru);
@@ -192,9 +197,9 @@ static void hva_ineligible_mapping(struct kunit *test)
 				       "with mapping flag %d", flags[i]);
 		clear_bit(flags[i], &t->mapping.flags);
 	}
-	t->aops.read_folio = NULL;
+	t->mapping.a_ops = &hva_aops_no_read;
 	KUNIT_EXPECT_FALSE(test, hva_try(t, 0, PAGE_HVA_PUT));
-	t->aops.read_folio = hva_read_folio;
+	t->mapping.a_ops = &hva_aops;
 	t->folio->mapping = NULL;
 	KUNIT_EXPECT_FALSE(test, hva_try(t, 0, PAGE_HVA_PUT));
 	t->folio->mapping = (void *)((unsigned long)&t->mapping |
@@ -291,7 +296,6 @@ static void hva_transfer_dirty_order(struct kunit *test)
 {
 	struct hva_test *t = test->priv;
 
-	t->aops.dirty_folio = hva_dirty_step;
 	kunit_activate_static_stub(test, __page_hva_make_stable,
 				   hva_stable_step);
 

@@ -5,19 +5,16 @@
 
 #include <linux/percpu.h>
 
-#define PAGE_HVA_STATS(stat)						\
-	stat(MADE_VOLATILE,	made_volatile)				\
-	stat(MADE_STABLE,	made_stable)				\
-	stat(GONE,		make_stable_gone)			\
-	stat(COUNT_BUSY,	count_busy)				\
-	stat(FREED,		freed_volatile)				\
-	stat(DISCARDS,		discards)				\
-	stat(FAULTS_USER,	faults_user)				\
-	stat(FAULTS_KERNEL,	faults_kernel)
-
-#define PAGE_HVA_STAT_ENUM(upper, lower)	PAGE_HVA_##upper,
+/* Their names are in mm/page_hva_debug.c, in the same order. */
 enum page_hva_stat_item {
-	PAGE_HVA_STATS(PAGE_HVA_STAT_ENUM)
+	PAGE_HVA_MADE_VOLATILE,
+	PAGE_HVA_MADE_STABLE,
+	PAGE_HVA_GONE,
+	PAGE_HVA_COUNT_BUSY,
+	PAGE_HVA_FREED,
+	PAGE_HVA_DISCARDS,
+	PAGE_HVA_FAULTS_USER,
+	PAGE_HVA_FAULTS_KERNEL,
 	PAGE_HVA_NR_STATS
 };
 

@@ -117,13 +117,12 @@ static bool kernel_range_touches(unsigned long address, unsigned long length,
 		unsigned long real;
 		int cc;
 
-		asm volatile(
-			"	lra	%[real],0(%[virt])\n"
-			"	ipm	%[cc]\n"
-			"	srl	%[cc],28\n"
-			: [real] "=d" (real), [cc] "=d" (cc)
-			: [virt] "a" (ends[i])
-			: "cc");
+		asm volatile("	lra	%[real],0(%[virt])\n"
+			     "	ipm	%[cc]\n"
+			     "	srl	%[cc],28\n"
+			     : [real] "=d" (real), [cc] "=d" (cc)
+			     : [virt] "a" (ends[i])
+			     : "cc");
 		if (!cc && phys_to_pfn(real) == pfn)
 			return true;
 	}

@@ -18,26 +18,22 @@
 /*
  * Every place that makes a folio stable, or does what makes that necessary,
  * has a name.  A debug kernel can switch each of them off to show that it is
- * needed.
+ * needed; mm/page_hva_debug.c has the names.
  */
-#define PAGE_HVA_SITES(site)						\
-	site(LOOKUP,		lookup)					\
-	site(READ,		read)					\
-	site(SHORT_READ,	short_read)				\
-	site(SPLICE,		splice)					\
-	site(FAULT,		fault)					\
-	site(WP_COPY,		wp_copy)				\
-	site(WP_SHARED,		wp_shared)				\
-	site(GUP,		gup)					\
-	site(GUP_FAST,		gup_fast)				\
-	site(MLOCK,		mlock)					\
-	site(MIGRATE,		migrate)				\
-	site(COLLAPSE,		collapse)				\
-	site(FREE,		free)
-
-#define PAGE_HVA_SITE_ENUM(upper, lower)	PAGE_HVA_SITE_##upper,
 enum page_hva_site {
-	PAGE_HVA_SITES(PAGE_HVA_SITE_ENUM)
+	PAGE_HVA_SITE_LOOKUP,
+	PAGE_HVA_SITE_READ,
+	PAGE_HVA_SITE_SHORT_READ,
+	PAGE_HVA_SITE_SPLICE,
+	PAGE_HVA_SITE_FAULT,
+	PAGE_HVA_SITE_WP_COPY,
+	PAGE_HVA_SITE_WP_SHARED,
+	PAGE_HVA_SITE_GUP,
+	PAGE_HVA_SITE_GUP_FAST,
+	PAGE_HVA_SITE_MLOCK,
+	PAGE_HVA_SITE_MIGRATE,
+	PAGE_HVA_SITE_COLLAPSE,
+	PAGE_HVA_SITE_FREE,
 	PAGE_HVA_NR_SITES
 };
 
@@ -126,7 +122,7 @@ static inline bool page_hva_make_stable(struct folio *folio,
 {
 	if (!page_hva_enabled() || page_hva_skip(site))
 		return true;
-	smp_mb();
+	smp_mb();	/* count the reference before looking at the flags */
 	if (likely(!(READ_ONCE(folio->flags) &
 		     (BIT(PG_hva_volatile) | BIT(PG_hva_lock)))))
 		return true;
