@@ -293,7 +293,10 @@ void recycle(const struct area *a)
 		drain_lru();
 }
 
-/* The same under a mapping: without its page-table entries the pages can go. */
+/*
+ * The same under a mapping: without its page-table entries the pages can go. A single read afterwards maps what is
+ * cached around it, so that the next access to those pages finds an entry, but perhaps no page.
+ */
 void recycle_mapped(const struct area *a, void *p)
 {
 	char *start = (char *)p - a->off % PAGE;
@@ -301,6 +304,12 @@ void recycle_mapped(const struct area *a, void *p)
 	if (chance(80))
 		must(madvise(start, a->len + a->off % PAGE, MADV_DONTNEED));
 	recycle(a);
+	if (chance(40)) {
+		uint64_t off = a->off + below(a->len);
+
+		if (off < a->f->size)
+			check(a->f, off, (char *)p + (off - a->off), 1);
+	}
 }
 
 /* What was written is there, whichever way one looks, and is still there when it has to be read again. */
