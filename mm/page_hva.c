@@ -106,36 +106,29 @@ static bool page_hva_counts_ok(struct folio *folio, int refs,
 	return count.refcount == count.mapcount + 1 + 1 + refs;
 }
 
-/* What has to be, and what must not be, set in the flags of a volatile folio. */
-#define PAGE_HVA_FLAGS_SET	(BIT(PG_uptodate) | BIT(PG_lru))
-#define PAGE_HVA_FLAGS_CLEAR	(BIT(PG_locked) | BIT(PG_writeback) |	\
-				 BIT(PG_dirty) | BIT(PG_arch_1) |	\
-				 BIT(PG_reserved) | BIT(PG_private) |	\
-				 BIT(PG_private_2) | BIT(PG_head) |	\
-				 BIT(PG_swapbacked) | BIT(PG_unevictable) | \
-				 BIT(PG_mlocked) | BIT(PG_hva_volatile))
-
 static bool page_hva_flags_ok(struct folio *folio, enum page_hva_moment moment)
 {
+	const unsigned long set = BIT(PG_uptodate) | BIT(PG_lru);
 	unsigned long flags = READ_ONCE(folio->flags);
 
 	/* The lock is ours, and the read that it is held for is good. */
 	if (moment == PAGE_HVA_READ_END)
 		flags ^= BIT(PG_locked) | BIT(PG_uptodate);
-	return (flags & (PAGE_HVA_FLAGS_SET | PAGE_HVA_FLAGS_CLEAR)) ==
-	       PAGE_HVA_FLAGS_SET;
+	return (flags & (set | BIT(PG_locked) | PAGE_HVA_FLAGS_CLEAR)) == set;
 }
 
 /*
- * Can the mapping read the folio again?  The folio may be truncated at any
- * time and its inode be freed, but not before an RCU grace period; the caller
- * has interrupts off.
+ * Can the mapping read the folio again, and does it learn of stores to it?  The
+ * folio may be truncated at any time and its inode be freed, but not before an
+ * RCU grace period; the caller has interrupts off.
  */
 static bool page_hva_mapping_ok(struct folio *folio)
 {
 	struct address_space *mapping = READ_ONCE(folio->mapping);
 
 	if (!mapping || (unsigned long)mapping & PAGE_MAPPING_FLAGS)
+		return false;
+	if (mapping_writably_mapped(mapping) && !mapping_can_writeback(mapping))
 		return false;
 	return mapping->a_ops->read_folio && !mapping_exiting(mapping) &&
 	       !mapping_unevictable(mapping) && !mapping_release_always(mapping);
@@ -372,14 +365,16 @@ void __page_hva_lookup_gone(struct folio *folio, bool locked)
  * @index: as there is one at this index
  *
  * A discarded folio is reported as absent, so the next step of whoever looked
- * it up is to add another one and to look again if that fails.
+ * it up is to add another one and to look again if that fails.  Readahead gets
+ * here with locks on other folios, so this only tries to get the lock; whoever
+ * has it gets a chance to proceed before the next look.
  *
- * Context: May sleep.  May hold locks on other folios, as readahead does, so
- * this only tries to get the lock.
+ * Context: May sleep.
  */
 void __page_hva_add_collision(struct address_space *mapping, pgoff_t index)
 {
-	page_hva_discard_index(mapping, index);
+	if (!page_hva_discard_index(mapping, index))
+		cond_resched();
 }
 
 /**
@@ -407,13 +402,8 @@ int __page_hva_short_read(struct folio *folio, struct kiocb *iocb,
 
 	if (!page_hva_is_gone(folio))
 		return -EFAULT;
-	if (iocb->ki_flags & (IOCB_NOWAIT | IOCB_NOIO | IOCB_WAITQ)) {
-		if (folio_trylock(folio)) {
-			page_hva_discard_locked(folio);
-			folio_unlock(folio);
-		}
+	if (iocb->ki_flags & (IOCB_NOWAIT | IOCB_NOIO | IOCB_WAITQ))
 		return -EAGAIN;
-	}
 	page_hva_unpin(pin);
 	page_hva_discard(folio);
 	if (folio_pos(folio) >= i_size_read(mapping->host))

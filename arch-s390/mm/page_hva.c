@@ -203,14 +203,12 @@ void do_discard_fault(struct pt_regs *regs)
 	    (!faulthandler_disabled() && is_user_access(regs, pfn))) {
 		if (page && page_hva_enabled() && page_hva_discard_page(page))
 			return;
-	} else if (fixup_exception(regs)) {
-		return;
 	}
+	if (!user_mode(regs) && fixup_exception(regs))
+		return;
 
-	pr_alert("access to discarded page %lx, state %x\n", pfn,
-		 page ? page_hva_get_state(page) : 0);
-	if (page)
-		dump_page(page, "discarded");
+	pr_alert_ratelimited("access to discarded page %lx, state %x\n", pfn,
+			     page ? page_hva_get_state(page) : 0);
 	if (user_mode(regs)) {
 		force_sig_fault(SIGBUS, BUS_ADRERR,
 				(void __user *)regs->psw.addr);

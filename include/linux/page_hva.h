@@ -11,8 +11,7 @@
 
 #include <linux/fs.h>
 #include <linux/jump_label.h>
-#include <linux/mm_types.h>
-#include <linux/page-flags.h>
+#include <linux/mm.h>
 #include <linux/uio.h>
 
 /*
@@ -129,6 +128,14 @@ static inline bool page_hva_make_stable(struct folio *folio,
 	return __page_hva_make_stable(folio);
 }
 
+/* No folio with one of these is volatile. */
+#define PAGE_HVA_FLAGS_CLEAR	(BIT(PG_writeback) | BIT(PG_dirty) |	\
+				 BIT(PG_arch_1) | BIT(PG_reserved) |	\
+				 BIT(PG_private) | BIT(PG_private_2) |	\
+				 BIT(PG_head) | BIT(PG_swapbacked) |	\
+				 BIT(PG_unevictable) | BIT(PG_mlocked) | \
+				 BIT(PG_hva_volatile))
+
 /**
  * page_hva_make_volatile - let the host discard a folio if that is safe
  * @folio: the folio
@@ -140,8 +147,16 @@ static inline bool page_hva_make_stable(struct folio *folio,
 static inline void page_hva_make_volatile(struct folio *folio, int refs,
 					  enum page_hva_moment moment)
 {
-	if (page_hva_enabled() && !folio_test_hva_volatile(folio))
+	if (page_hva_enabled() &&
+	    !(READ_ONCE(folio->flags) & PAGE_HVA_FLAGS_CLEAR))
 		__page_hva_make_volatile(folio, refs, moment);
+}
+
+/* The caller is about to put its reference to the folio of @page. */
+static inline void page_hva_put_page(struct page *page)
+{
+	if (page_hva_enabled())
+		page_hva_make_volatile(page_folio(page), 1, PAGE_HVA_PUT);
 }
 
 /* A batch of folios loses its references; see page_hva_make_volatile(). */
@@ -152,11 +167,14 @@ static inline void page_hva_put_batch(struct folio **folios, unsigned int nr)
 			page_hva_make_volatile(folios[nr], 1, PAGE_HVA_PUT);
 }
 
-/* Aging puts @folio back on an LRU list, and drops its own reference next. */
+/*
+ * Aging puts @folio back on an LRU list, and drops its own reference next.  A
+ * folio of the working set may have been deactivated although it is in use.
+ */
 static inline void page_hva_aged(struct folio *folio)
 {
 	if (page_hva_enabled() && !folio_test_active(folio) &&
-	    !folio_test_referenced(folio))
+	    !folio_test_referenced(folio) && !folio_test_workingset(folio))
 		page_hva_make_volatile(folio, 1, PAGE_HVA_AGED);
 }
 
@@ -196,9 +214,9 @@ static inline bool page_hva_lookup(struct folio *folio, bool nocontent,
 
 /* Whoever could not add a folio at @index must not meet a discarded one there. */
 static inline void page_hva_add_collision(struct address_space *mapping,
-					  pgoff_t index)
+					  pgoff_t index, gfp_t gfp)
 {
-	if (page_hva_enabled())
+	if (page_hva_enabled() && gfpflags_allow_blocking(gfp))
 		__page_hva_add_collision(mapping, index);
 }
 
@@ -220,14 +238,32 @@ static inline bool page_hva_stable_or_discard(struct folio *folio,
 }
 
 /**
+ * page_hva_fault_waited - did a page fault wait for I/O?
+ * @vmf: the fault
+ *
+ * Then it must end with a stable page, or an access could be starved by a host
+ * that is quicker at discarding: mapping what happens to be in the page
+ * cache around it is not good enough.
+ *
+ * Return: true if it did; always false if page host virtual assist is off.
+ */
+static inline bool page_hva_fault_waited(struct vm_fault *vmf)
+{
+	return page_hva_enabled() && (vmf->flags & FAULT_FLAG_TRIED);
+}
+
+/**
  * page_hva_fault_stable - does a page fault get a folio that stays?
  * @folio: the locked folio that the fault found
  * @vmf: the fault
  * @ret: what it did so far
  *
- * A fault that writes needs the content, to copy or to dirty it.  A fault that
- * waited for I/O has to end with a stable page, or an access could be starved
- * by a host that is quicker at discarding.
+ * A fault that writes needs the content, to copy or to dirty it.  For one that
+ * waited see page_hva_fault_waited().
+ *
+ * If the folio is gone, the fault has to wait for the I/O itself.  Its caller
+ * might retry it as if for the first time (populate does), which drops the
+ * reference after each read.
  *
  * Context: May sleep.
  * Return: false if the folio was discarded; it is still locked.
@@ -235,12 +271,13 @@ static inline bool page_hva_stable_or_discard(struct folio *folio,
 static inline bool page_hva_fault_stable(struct folio *folio,
 					 struct vm_fault *vmf, vm_fault_t ret)
 {
-	if (!(ret & VM_FAULT_MAJOR) &&
-	    !(vmf->flags & (FAULT_FLAG_WRITE | FAULT_FLAG_TRIED)))
+	if (!(ret & VM_FAULT_MAJOR) && !(vmf->flags & FAULT_FLAG_WRITE) &&
+	    !page_hva_fault_waited(vmf))
 		return true;
 	if (likely(page_hva_make_stable(folio, PAGE_HVA_SITE_FAULT)))
 		return true;
 	page_hva_discard_locked(folio);
+	vmf->flags |= FAULT_FLAG_TRIED;
 	return false;
 }
 
@@ -332,6 +369,10 @@ static inline void page_hva_make_volatile(struct folio *folio, int refs,
 {
 }
 
+static inline void page_hva_put_page(struct page *page)
+{
+}
+
 static inline void page_hva_put_batch(struct folio **folios, unsigned int nr)
 {
 }
@@ -351,7 +392,7 @@ static inline bool page_hva_lookup(struct folio *folio, bool nocontent,
 }
 
 static inline void page_hva_add_collision(struct address_space *mapping,
-					  pgoff_t index)
+					  pgoff_t index, gfp_t gfp)
 {
 }
 
@@ -363,6 +404,16 @@ static inline bool page_hva_stable_or_discard(struct folio *folio,
 
 static inline void page_hva_discard(struct folio *folio)
 {
+}
+
+static inline bool page_hva_discard_locked(struct folio *folio)
+{
+	return false;
+}
+
+static inline bool page_hva_fault_waited(struct vm_fault *vmf)
+{
+	return false;
 }
 
 static inline bool page_hva_fault_stable(struct folio *folio,
