@@ -9,7 +9,7 @@ import tempfile
 import time
 
 from .console import Console
-from .qmp import Qmp
+from .qmp import Qmp, QmpError
 
 
 class GuestError(Exception):
@@ -74,7 +74,12 @@ class Guest:
             stderr=errors, env=dict(os.environ, TMPDIR=self.tmp))
         errors.close()
         deadline = time.monotonic() + timeout
-        self.qmp = Qmp(self._wait_for(self.qmp_path, deadline))
+        try:
+            self.qmp = Qmp(self._wait_for(self.qmp_path, deadline))
+        except (OSError, QmpError):
+            self.process.wait(10)
+            self._check_alive("start")
+            raise
         self.ctl = socket.socket(socket.AF_UNIX)
         self.ctl.connect(self._wait_for(self.ctl_path, deadline))
         self._read_until(b"@@ready\n", deadline, "boot")

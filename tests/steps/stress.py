@@ -81,9 +81,9 @@ def one(policy, cpus, pressure, seed, *, seconds=SECONDS, kernel=place.KERNEL,
 
 
 def matrix(report):
-    seed = random.SystemRandom().randrange(1, 1 << 31)
-    print(f"# seed {seed}; repeat it with STRESS_SEED={seed}")
-    seed = int(os.environ.get("STRESS_SEED") or seed)
+    seed = int(os.environ.get("STRESS_SEED") or
+               random.SystemRandom().randrange(1, 1 << 31))
+    print(f"# repeat it with STRESS_SEED={seed} tests/check stress")
     for policy in POLICIES:
         for cpus in (2, 4):
             for pressure in (False, True):
