@@ -63,7 +63,7 @@ def kunit(report):
     name = "KUnit"
     try:
         with boot("kunit", kernel=place.kernel("debug"),
-                  append="page_hva=on page_poison=on kunit.enable=1") as guest:
+                  append="page_hva=on page_poison=on") as guest:
             text = guest.console.text()
     except GuestError as error:
         report.failed(name, str(error))
