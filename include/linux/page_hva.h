@@ -238,18 +238,20 @@ static inline bool page_hva_stable_or_discard(struct folio *folio,
 }
 
 /**
- * page_hva_fault_waited - did a page fault wait for I/O?
+ * page_hva_fault_must_stay - does a page fault need a page that stays?
  * @vmf: the fault
  *
- * Then it must end with a stable page, or an access could be starved by a host
- * that is quicker at discarding: mapping what happens to be in the page
- * cache around it is not good enough.
+ * A fault that waited for I/O must end with a stable page, or an access could
+ * be starved by a host that is quicker at discarding: mapping what happens
+ * to be in the page cache around it is not good enough.  A page that is mlocked
+ * must be stable anyway.
  *
- * Return: true if it did; always false if page host virtual assist is off.
+ * Return: true if it does; always false if page host virtual assist is off.
  */
-static inline bool page_hva_fault_waited(struct vm_fault *vmf)
+static inline bool page_hva_fault_must_stay(struct vm_fault *vmf)
 {
-	return page_hva_enabled() && (vmf->flags & FAULT_FLAG_TRIED);
+	return page_hva_enabled() && (vmf->flags & FAULT_FLAG_TRIED ||
+				      vmf->vma->vm_flags & VM_LOCKED);
 }
 
 /**
@@ -258,8 +260,8 @@ static inline bool page_hva_fault_waited(struct vm_fault *vmf)
  * @vmf: the fault
  * @ret: what it did so far
  *
- * A fault that writes needs the content, to copy or to dirty it.  For one that
- * waited see page_hva_fault_waited().
+ * A fault that writes needs the content, to copy or to dirty it.  For
+ * others see page_hva_fault_must_stay().
  *
  * If the folio is gone, the fault has to wait for the I/O itself.  Its caller
  * might retry it as if for the first time (populate does), which drops the
@@ -272,7 +274,7 @@ static inline bool page_hva_fault_stable(struct folio *folio,
 					 struct vm_fault *vmf, vm_fault_t ret)
 {
 	if (!(ret & VM_FAULT_MAJOR) && !(vmf->flags & FAULT_FLAG_WRITE) &&
-	    !page_hva_fault_waited(vmf))
+	    !page_hva_fault_must_stay(vmf))
 		return true;
 	if (likely(page_hva_make_stable(folio, PAGE_HVA_SITE_FAULT)))
 		return true;
@@ -411,7 +413,7 @@ static inline bool page_hva_discard_locked(struct folio *folio)
 	return false;
 }
 
-static inline bool page_hva_fault_waited(struct vm_fault *vmf)
+static inline bool page_hva_fault_must_stay(struct vm_fault *vmf)
 {
 	return false;
 }
