@@ -91,3 +91,7 @@ def matrix(report):
                                  f"{'with' if pressure else 'without'} memory "
                                  f"pressure, ext4 and ramfs, seed {seed}"):
                     one(policy, cpus, pressure, seed)
+    # A process that is alone shows livelocks which others would end by chance.
+    with report.test(f"stress: policy always, one process locks its memory, seed {seed}"):
+        one("always", 2, False, seed, more="--procs 1 --only mlock,populate",
+            name="stress-alone")
