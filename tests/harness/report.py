@@ -63,18 +63,23 @@ class Report:
                 match = re.match(r"(not )?ok\b(?: \d+)?(?: -)? ?(.*)", line)
                 if not match:
                     if not re.match(r"\d+\.\.\d+$|TAP version", line):
-                        print(f"#   {line.rstrip()}", flush=True)
+                        print("#  ", line.strip("# \n"), flush=True)
                     continue
                 results += 1
-                text, _, skip = match[2].partition("# SKIP")
-                if skip or "# SKIP" in match[2]:
-                    self.skipped(f"{name}: {text.strip()}", skip.strip())
+                text, is_skip, skip = match[2].partition("# SKIP")
+                text = f"{name}: {text.strip()}" if name else text.strip()
+                timed = re.search(r" \((\d+\.\d) s\)$", text)
+                if timed:       # it was run, and timed, before
+                    self.began = time.monotonic() - float(timed[1])
+                    text = text[:timed.start()]
+                if is_skip:
+                    self.skipped(text, skip.strip())
                 else:
-                    self.result(not match[1], f"{name}: {text.strip()}")
+                    self.result(not match[1], text)
         if process.returncode and not self.count["failed"]:
-            self.failed(f"{name} ended with status {process.returncode}")
+            self.failed(f"{command[0]} ended with status {process.returncode}")
         if not results:
-            self.failed(f"{name} printed no result")
+            self.failed(f"{command[0]} printed no result")
 
     def good(self):
         return self.count["passed"] > 0 and not self.count["failed"]
