@@ -62,7 +62,7 @@ export: ## bring build/dev/* back to patches and new files
 
 .PHONY: clean distclean
 clean: ## remove what was built; archives and the compiler cache stay
-	@find build -mindepth 1 -maxdepth 1 ! -name dl ! -name ccache ! -name apt \
+	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name dl ! -name ccache ! -name apt \
 		! -name tools -exec rm -rf {} +
 distclean: ## remove everything that was made
 	rm -rf build

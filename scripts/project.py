@@ -179,6 +179,32 @@ def write(path, text):
     os.replace(path + ".tmp", path)
 
 
+def copy(source, target):
+    """Make target equal to source; an absent source removes it.
+
+    A target of equal content keeps its time, so that nothing is built again.
+    The result is whether there was something to do.
+    """
+    if not os.path.exists(source):
+        if os.path.exists(target):
+            os.unlink(target)
+            return True
+        return False
+    with open(source, "rb") as file:
+        content = file.read()
+    try:
+        with open(target, "rb") as file:
+            if file.read() == content:
+                return False
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+    with open(target + ".page_hva", "wb") as file:
+        file.write(content)
+    os.chmod(target + ".page_hva", os.stat(source).st_mode & 0o777)
+    os.replace(target + ".page_hva", target)
+    return True
+
+
 def main(function):
     """Run a script's main function; failures become one message."""
     try:
