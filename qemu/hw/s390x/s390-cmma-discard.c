@@ -14,6 +14,7 @@
 #include "exec/ram_addr.h"
 #include "migration/misc.h"
 #include "system/cpus.h"
+#include "system/runstate.h"
 #include "system/tcg.h"
 #include "cpu.h"
 #include "s390-cmma-internal.h"
@@ -75,6 +76,7 @@ static void cmma_drop(S390CmmaState *s, uint64_t gfn, uint64_t count)
 bool cmma_can_discard(S390CmmaState *s, Error **errp)
 {
     RAMBlock *rb = s->ram->ram_block;
+    ERRP_GUARD();
 
     if (rb->fd >= 0 || qemu_ram_is_shared(rb) ||
         qemu_ram_pagesize(rb) != TARGET_PAGE_SIZE) {
@@ -91,6 +93,13 @@ bool cmma_can_discard(S390CmmaState *s, Error **errp)
         return false;
     }
     return true;
+}
+
+/* Whether what migration has sent or not yet received must not change now */
+static bool cmma_migration_freezes(void)
+{
+    return runstate_check(RUN_STATE_INMIGRATE) ||
+           runstate_check(RUN_STATE_FINISH_MIGRATE);
 }
 
 void cmma_work_flush(CPUState *cs, run_on_cpu_data data)
@@ -115,7 +124,7 @@ void cmma_work_discard(CPUState *cs, run_on_cpu_data data)
     /* Another CPU may have changed the usage since the work was queued */
     state = qatomic_read(&s->state[gfn]);
     if (cmma_is(state, S390_CMMA_VOLATILE, S390_CMMA_RESIDENT) &&
-        cmma_can_discard(s, NULL) &&
+        cmma_can_discard(s, NULL) && !cmma_migration_freezes() &&
         cmma_cmpxchg(s, gfn, state, state | S390_CMMA_ZERO)) {
         cmma_work_flush(cs, data);
         cmma_drop(s, gfn, 1);
@@ -204,9 +213,15 @@ S390CmmaDiscardInfo *qmp_x_s390_cmma_discard(S390CmmaDiscardWhat what,
         return NULL;
     }
 
-    info = g_new0(S390CmmaDiscardInfo, 1);
     start = get_clock();
     pause_all_vcpus();
+    /* Not earlier: pausing drops the BQL, and a migration can go on */
+    if (cmma_migration_freezes()) {
+        resume_all_vcpus();
+        error_setg(errp, "Guest memory cannot be discarded while it migrates");
+        return NULL;
+    }
+    info = g_new0(S390CmmaDiscardInfo, 1);
     info->vcpus_stopped = cmma_vcpus_stopped();
     WITH_QEMU_LOCK_GUARD(&s->discard_lock) {
         info->discarded = cmma_discard_usage(s,

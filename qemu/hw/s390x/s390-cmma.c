@@ -21,6 +21,7 @@
 #include "hw/boards.h"
 #include "hw/qdev-properties.h"
 #include "hw/s390x/s390-virtio-ccw.h"
+#include "system/tcg.h"
 #include "cpu.h"
 #include "s390-cmma-internal.h"
 #include "trace.h"
@@ -208,8 +209,11 @@ static void s390_cmma_realize(DeviceState *dev, Error **errp)
 
     s->state = g_malloc0(s->blocks);
     qemu_mutex_init(&s->discard_lock);
-    memory_region_set_log(s->ram, true, DIRTY_MEMORY_VGA);
-    s390_cmma = s;
+    if (tcg_enabled()) {
+        /* An old KVM without states to migrate must not pay for the log */
+        memory_region_set_log(s->ram, true, DIRTY_MEMORY_VGA);
+        s390_cmma = s;
+    }
 }
 
 static int s390_cmma_get_policy(Object *obj, Error **errp)
