@@ -338,6 +338,7 @@ static struct kunit_suite page_hva_suite = {
 	.exit = hva_exit,
 	.test_cases = page_hva_cases,
 };
+
 kunit_test_suite(page_hva_suite);
 
 MODULE_DESCRIPTION("KUnit tests for page host virtual assist");

@@ -216,4 +216,5 @@ void do_discard_fault(struct pt_regs *regs)
 	}
 	die(regs, "Access to a discarded page");
 }
+
 NOKPROBE_SYMBOL(do_discard_fault);

@@ -105,6 +105,7 @@ static inline bool page_test_dirty(struct page *page)
 {
 	return page_get_storage_key(page_to_phys(page)) & _PAGE_CHANGED;
 }
+
 #define page_test_dirty page_test_dirty
 
 static inline void page_clear_dirty(struct page *page)
@@ -113,6 +114,7 @@ static inline void page_clear_dirty(struct page *page)
 
 	page_set_storage_key(addr, page_get_storage_key(addr) & ~_PAGE_CHANGED, 1);
 }
+
 #define page_clear_dirty page_clear_dirty
 
 #endif /* _ASM_S390_PAGE_HVA_H */
