@@ -6,8 +6,8 @@ from harness import place
 from harness.guest import Guest, GuestError
 from steps import stress
 
-# Hook that makes folios stable, and operations of stress that rely on it.
-HOOKS = [("lookup", ""), ("gup", ""), ("wp_copy", "")]
+# Hooks that make folios stable, each noticed within seconds.
+HOOKS = ["lookup", "gup", "splice"]
 
 
 def harness_notices(report):
@@ -39,10 +39,10 @@ def hooks_are_needed(report):
              "seconds": 10}
     with report.test("controls: stress passes with all hooks"):
         stress.one("always", 2, False, 1, name="control-all", **debug)
-    for hook, more in HOOKS:
+    for hook in HOOKS:
         name = f"controls: stress fails without the hook {hook}"
         try:
-            stress.one("always", 2, False, 1, name=f"control-{hook}", more=more,
+            stress.one("always", 2, False, 1, name=f"control-{hook}",
                        prepare=f"echo {hook} >/sys/kernel/debug/page_hva/skip",
                        **debug)
         except stress.StressFailed as error:
