@@ -466,6 +466,7 @@ static int aio_read(void)
 	struct io_event done;
 	aio_context_t ctx = 0;
 	int fd;
+	long rc;
 	char *p;
 
 	area_pair(&s, &d, BLK, KIB64);
@@ -482,7 +483,15 @@ static int aio_read(void)
 	cb.aio_nbytes = s.len;
 	cb.aio_offset = s.off;
 	must(syscall(SYS_io_submit, ctx, 1, &list));
-	must(syscall(SYS_io_getevents, ctx, 1, 1, &done, NULL));
+	/*
+	 * A ring that the io_uring operation closed is torn down later, by task
+	 * work that interrupts whatever system call we are in then: no signal, but
+	 * EINTR.
+	 */
+	do
+		rc = syscall(SYS_io_getevents, ctx, 1, 1, &done, NULL);
+	while (rc < 0 && errno == EINTR);
+	must(rc);
 	must(syscall(SYS_io_destroy, ctx));
 	if (done.res != (long long)s.len)
 		fail("AIO read %lld of %zu bytes", (long long)done.res, s.len);
