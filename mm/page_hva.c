@@ -120,7 +120,9 @@ static bool page_hva_flags_ok(struct folio *folio, enum page_hva_moment moment)
 /*
  * Can the mapping read the folio again, and does it learn of stores to it?  The
  * folio may be truncated at any time and its inode be freed, but not before an
- * RCU grace period; the caller has interrupts off.
+ * RCU grace period; the caller has interrupts off.  The backing device is asked
+ * for if there is a writable mapping only: its file keeps the super block, and
+ * unmounting one waits for a grace period as well.
  */
 static bool page_hva_mapping_ok(struct folio *folio)
 {
