@@ -238,6 +238,32 @@ static inline bool page_hva_stable_or_discard(struct folio *folio,
 }
 
 /**
+ * page_hva_gup_stable - claim the content of a folio for GUP
+ * @folio: the folio, mapped in @vma
+ * @vma: where it is mapped
+ * @referenced: the caller took a reference, for somebody who uses the content
+ *
+ * Populating locked memory takes no reference, but has to end with pages that
+ * are there.  The page table lock keeps the mapping's reference, so the folio
+ * can not be freed before one is taken here.
+ *
+ * Context: The page table lock is held.
+ * Return: true if the content is there, or not needed; false if it is gone, and
+ * the caller has a reference in any case.
+ */
+static inline bool page_hva_gup_stable(struct folio *folio,
+				       struct vm_area_struct *vma,
+				       bool referenced)
+{
+	if ((!referenced && !(vma->vm_flags & VM_LOCKED)) ||
+	    likely(page_hva_make_stable(folio, PAGE_HVA_SITE_GUP)))
+		return true;
+	if (!referenced)
+		folio_get(folio);
+	return false;
+}
+
+/**
  * page_hva_fault_must_stay - does a page fault need a page that stays?
  * @vmf: the fault
  *
@@ -411,6 +437,13 @@ static inline void page_hva_discard(struct folio *folio)
 static inline bool page_hva_discard_locked(struct folio *folio)
 {
 	return false;
+}
+
+static inline bool page_hva_gup_stable(struct folio *folio,
+				       struct vm_area_struct *vma,
+				       bool referenced)
+{
+	return true;
 }
 
 static inline bool page_hva_fault_must_stay(struct vm_fault *vmf)
