@@ -81,25 +81,31 @@ static int read_nowait(void)
 	return 0;
 }
 
-/* The source and the target of the copy are pages of files, shared or to be copied on write. */
+/* Read s by fd into pages of d, shared ones or private ones that are copied first. */
+static int read_to_mapped(struct area *s, struct area *d, int fd)
+{
+	bool shared = chance(60);
+	char *p = map_area(d, RW, shared ? MAP_SHARED : MAP_PRIVATE);
+
+	if (chance(50))
+		check(d->f, d->off, p, d->len);
+	if (chance(50))
+		recycle_mapped(d, p);
+	read_at(fd, p, s->len, s->off);
+	check(s->f, s->off, p, s->len);
+	if (shared)
+		copy_content(d->f, d->off, s->f, s->off, s->len);
+	verify(d);
+	return 0;
+}
+
+/* Both the source and the target of the copy are pages of files. */
 static int read_into_mapping(void)
 {
 	struct area s, d;
-	bool shared = chance(60);
-	char *p;
 
 	area_pair(&s, &d, BLK, KIB64);
-	p = map_area(&d, RW, shared ? MAP_SHARED : MAP_PRIVATE);
-	if (chance(50))
-		check(d.f, d.off, p, d.len);
-	if (chance(50))
-		recycle_mapped(&d, p);
-	read_at(s.fd, p, s.len, s.off);
-	check(s.f, s.off, p, s.len);
-	if (shared)
-		copy_content(d.f, d.off, s.f, s.off, s.len);
-	verify(&d);
-	return 0;
+	return read_to_mapped(&s, &d, s.fd);
 }
 
 static int write_positional(void)
@@ -393,30 +399,15 @@ static int direct_read(void)
 	return 0;
 }
 
-/* The device writes into pages of a file: shared ones, or private ones that are copied first. */
+/* The device writes into pages of a file. */
 static int direct_read_into_mapping(void)
 {
 	struct area s, d;
-	bool shared = chance(60);
 	int fd, err;
-	char *p;
 
 	area_pair(&s, &d, BLK, KIB64);
 	err = open_direct(&s, O_RDONLY, &fd);
-	if (err)
-		return err;
-	p = map_area(&d, RW, shared ? MAP_SHARED : MAP_PRIVATE);
-	if (chance(50))
-		check(d.f, d.off, p, d.len);
-	if (chance(50))
-		recycle_mapped(&d, p);
-	read_at(fd, p, s.len, s.off);
-	check(s.f, s.off, p, s.len);
-	if (shared)
-		copy_content(d.f, d.off, s.f, s.off, s.len);
-	verify(&d);
-	return 0;
-}
+	return err ? err : read_to_mapped(&s, &d, fd);
 
 static int direct_write(void)
 {
