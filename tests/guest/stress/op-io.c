@@ -408,6 +408,7 @@ static int direct_read_into_mapping(void)
 	area_pair(&s, &d, BLK, KIB64);
 	err = open_direct(&s, O_RDONLY, &fd);
 	return err ? err : read_to_mapped(&s, &d, fd);
+}
 
 static int direct_write(void)
 {
