@@ -16,6 +16,8 @@
 #include "system/cpus.h"
 #include "system/runstate.h"
 #include "system/tcg.h"
+#include "hw/s390x/s390-written.h"
+#include "hw/virtio/virtio-balloon.h"
 #include "cpu.h"
 #include "s390-cmma-internal.h"
 #include "trace.h"
@@ -57,39 +59,93 @@ static void cmma_invalidate_code(S390CmmaState *s, uint64_t gfn, uint64_t count)
     }
 }
 
-/* Return blocks that no CPU can access any more to the operating system */
-static void cmma_drop(S390CmmaState *s, uint64_t gfn, uint64_t count)
+void cmma_drop(S390CmmaState *s, uint64_t gfn, uint64_t count)
 {
     hwaddr offset = gfn * TARGET_PAGE_SIZE;
     uint64_t size = count * TARGET_PAGE_SIZE;
+    void *host = cmma_host(s, gfn);
 
-    cmma_invalidate_code(s, gfn, count);
-    if (ram_block_discard_range(s->ram->ram_block, offset, size)) {
+    if (!cmma_page_forget(s, gfn, count) && !s->poison &&
+        ram_block_discard_range(s->ram->ram_block, offset, size)) {
         /* The block has to be zero when it is accessed again, no matter what */
-        memset(memory_region_get_ram_ptr(s->ram) + offset, 0, size);
+        memset(host, 0, size);
     }
-    memory_region_set_dirty(s->ram, offset, size);
-    stat64_add(&s->discards, count);
-    trace_s390_cmma_drop(offset, count);
+    if (s->poison) {
+        memset(host, CMMA_POISON, size);
+    }
+    /* Not "written" for anybody but migration: see s390_written_test() */
+    cpu_physical_memory_set_dirty_range(memory_region_get_ram_addr(s->ram) +
+                                        offset, size,
+                                        1 << DIRTY_MEMORY_MIGRATION);
+    trace_s390_cmma_discard(offset, count);
+}
+
+/* Whether migration finds out by page faults what is accessed */
+static bool cmma_migration_watches(void)
+{
+    return migration_in_incoming_postcopy() || migration_in_bg_snapshot();
+}
+
+bool cmma_memory_stays(void)
+{
+    return ram_block_discard_is_disabled() || cmma_migration_watches();
+}
+
+static bool cmma_private_memory(S390CmmaState *s)
+{
+    RAMBlock *rb = s->ram->ram_block;
+
+    return rb->fd < 0 && !qemu_ram_is_shared(rb) &&
+           qemu_ram_pagesize(rb) == TARGET_PAGE_SIZE &&
+           qemu_real_host_page_size() == TARGET_PAGE_SIZE;
 }
 
 bool cmma_can_discard(S390CmmaState *s, Error **errp)
 {
-    RAMBlock *rb = s->ram->ram_block;
     ERRP_GUARD();
 
-    if (rb->fd >= 0 || qemu_ram_is_shared(rb) ||
-        qemu_ram_pagesize(rb) != TARGET_PAGE_SIZE) {
+    if (!s->poison && !cmma_private_memory(s)) {
         error_setg(errp, "Guest memory of this kind cannot be discarded");
+        error_append_hint(errp, "Use private anonymous memory with pages of "
+                          "4 KiB, not a file or huge pages, or use "
+                          "s390-cmma.poison=on, which frees no memory.\n");
+        return false;
+    }
+    if (s->poison ? cmma_migration_watches() : cmma_memory_stays()) {
+        error_setg(errp, "Discarding of guest memory is disabled");
+        error_append_hint(errp, "A device or a migration that is active needs "
+                          "all guest memory to stay in place.\n");
+        return false;
+    }
+    return true;
+}
+
+bool cmma_can_page_out(S390CmmaState *s, Error **errp)
+{
+    ERRP_GUARD();
+
+    if (!s->page_file) {
+        error_setg(errp, "Nothing can be paged out without a page file");
+        error_append_hint(errp, "Start QEMU with "
+                          "-global s390-cmma.page-file=FILE.\n");
+        return false;
+    }
+    if (!cmma_private_memory(s)) {
+        error_setg(errp, "Guest memory of this kind cannot be paged out");
         error_append_hint(errp, "Use private anonymous memory with pages of "
                           "4 KiB, not a file or huge pages.\n");
         return false;
     }
-    if (ram_block_discard_is_disabled() || migration_in_incoming_postcopy() ||
-        migration_in_bg_snapshot()) {
-        error_setg(errp, "Discarding of guest memory is disabled");
+    if (cmma_memory_stays()) {
+        error_setg(errp, "Paging out of guest memory is disabled");
         error_append_hint(errp, "A device or a migration that is active needs "
                           "all guest memory to stay in place.\n");
+        return false;
+    }
+    /* What a balloon frees would come back from the page file */
+    if (object_resolve_path_type("", TYPE_VIRTIO_BALLOON, NULL)) {
+        error_setg(errp, "Guest memory cannot be paged out while it has a "
+                   "balloon");
         return false;
     }
     return true;
@@ -99,7 +155,8 @@ bool cmma_can_discard(S390CmmaState *s, Error **errp)
 static bool cmma_migration_freezes(void)
 {
     return runstate_check(RUN_STATE_INMIGRATE) ||
-           runstate_check(RUN_STATE_FINISH_MIGRATE);
+           runstate_check(RUN_STATE_FINISH_MIGRATE) ||
+           runstate_check(RUN_STATE_SAVE_VM);
 }
 
 void cmma_work_flush(CPUState *cs, run_on_cpu_data data)
@@ -113,29 +170,78 @@ void cmma_work_flush(CPUState *cs, run_on_cpu_data data)
     }
 }
 
+/* Whether the host may take the frame without I/O */
+static bool cmma_may_take(S390CmmaState *s, uint64_t gfn, uint8_t state)
+{
+    if (cmma_absent(state)) {
+        return false;
+    }
+    switch (state & S390_CMMA_USAGE) {
+    case S390_CMMA_POT_VOLATILE:
+        return !cmma_changed(s, gfn);
+    case S390_CMMA_VOLATILE:
+    case S390_CMMA_UNUSED:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static uint8_t cmma_taken(uint8_t state)
+{
+    if ((state & S390_CMMA_USAGE) == S390_CMMA_POT_VOLATILE) {
+        state = cmma_with_usage(state, S390_CMMA_VOLATILE);
+    }
+    return state | S390_CMMA_ZERO;
+}
+
 void cmma_work_discard(CPUState *cs, run_on_cpu_data data)
 {
     S390CmmaState *s = s390_cmma;
     uint64_t gfn = data.host_ulong;
     uint8_t state;
 
-    QEMU_LOCK_GUARD(&s->discard_lock);
+    QEMU_LOCK_GUARD(&s->content_lock);
 
-    /* Another CPU may have changed the usage since the work was queued */
-    state = qatomic_read(&s->state[gfn]);
-    if (cmma_is(state, S390_CMMA_VOLATILE, S390_CMMA_RESIDENT) &&
-        cmma_can_discard(s, NULL) && !cmma_migration_freezes() &&
-        cmma_cmpxchg(s, gfn, state, state | S390_CMMA_ZERO)) {
-        cmma_work_flush(cs, data);
-        cmma_drop(s, gfn, 1);
-        memory_region_reset_dirty(s->ram, gfn * TARGET_PAGE_SIZE,
-                                  TARGET_PAGE_SIZE, DIRTY_MEMORY_VGA);
+    if (!cmma_can_discard(s, NULL) || cmma_migration_freezes()) {
+        return;
     }
+    do {
+        /* Another CPU may have changed the usage since the work was queued */
+        state = qatomic_read(&s->state[gfn]);
+        if (!cmma_may_take(s, gfn, state)) {
+            return;
+        }
+    } while (!cmma_cmpxchg(s, gfn, state, cmma_taken(state)));
+
+    cmma_work_flush(cs, data);
+    cmma_drop(s, gfn, 1);
+    s390_written_clear(gfn, S390_WRITTEN_CMMA);
+    stat64_add(&s->discards, 1);
 }
 
 static void cmma_flush_tlb(CPUState *cs, run_on_cpu_data data)
 {
     tlb_flush(cs);
+}
+
+/* Undo cmma_stop(); @stopped: the machine, and not only its CPUs */
+static void cmma_start(bool stopped)
+{
+    RunState state;
+    bool asked;
+
+    if (!stopped) {
+        resume_all_vcpus();
+        return;
+    }
+    /* vm_start() drops what somebody asked for meanwhile, like a panic */
+    asked = qemu_vmstop_requested(&state);
+    vm_start();
+    if (asked) {
+        qemu_system_vmstop_request_prepare();
+        qemu_system_vmstop_request(state);
+    }
 }
 
 static bool cmma_vcpus_stopped(void)
@@ -150,88 +256,261 @@ static bool cmma_vcpus_stopped(void)
     return true;
 }
 
-/* Discard up to @count resident blocks of usage @usage; all CPUs are paused */
-static uint64_t cmma_discard_usage(S390CmmaState *s, uint8_t usage,
-                                   uint64_t count)
+/* A batch: what becomes of the blocks of one usage */
+typedef struct CmmaBatch {
+    uint8_t usage;
+    bool (*may)(S390CmmaState *s, uint64_t gfn, uint8_t state);
+    /* Done to the frames first; a negative errno keeps the blocks */
+    int (*frames)(S390CmmaState *s, uint64_t gfn, uint64_t count);
+    uint8_t (*next)(uint8_t state);
+    Stat64 *counter; /* may be NULL */
+} CmmaBatch;
+
+/*
+ * How many neighbours are taken at a time. If the disk of the page file fills
+ * up, all but the last run is paged out, and only that run is wasted space.
+ */
+#define CMMA_RUN_MAX 4096
+
+static bool cmma_is_present(S390CmmaState *s, uint64_t gfn, uint8_t state)
 {
-    const uint64_t size = s->ram_blocks * TARGET_PAGE_SIZE;
-    uint64_t discarded = 0, run = 0, gfn;
-    DirtyBitmapSnapshot *written;
-    CPUState *cs;
+    return !cmma_absent(state);
+}
 
-    for (gfn = 0; gfn < s->ram_blocks && discarded < count; gfn++) {
+static bool cmma_has_frame(S390CmmaState *s, uint64_t gfn, uint8_t state)
+{
+    return !cmma_absent(state) || (state & CMMA_OLD);
+}
+
+static int cmma_drop_frames(S390CmmaState *s, uint64_t gfn, uint64_t count)
+{
+    cmma_drop(s, gfn, count);
+    return 0;
+}
+
+static int cmma_keep_frames(S390CmmaState *s, uint64_t gfn, uint64_t count)
+{
+    return 0;
+}
+
+static uint8_t cmma_paged_out(uint8_t state)
+{
+    return cmma_with_usage(state, S390_CMMA_STABLE) | S390_CMMA_PRESERVED;
+}
+
+static int cmma_finish_run(S390CmmaState *s, const CmmaBatch *batch,
+                           uint64_t gfn, uint64_t count)
+{
+    int ret = count ? batch->frames(s, gfn, count) : 0;
+    uint64_t end = gfn + count;
+    uint8_t state;
+
+    if (ret || !count) {
+        return ret;
+    }
+    /* Code as well: there is none of a block that is absent */
+    cmma_invalidate_code(s, gfn, count);
+    for (; gfn < end; gfn++) {
+        /* All CPUs are paused; only migration may clear its bit meanwhile */
+        do {
+            state = qatomic_read(&s->state[gfn]);
+        } while (!cmma_cmpxchg(s, gfn, state, batch->next(state)));
+        s390_written_clear(gfn, S390_WRITTEN_CMMA);
+    }
+    if (batch->counter) {
+        stat64_add(batch->counter, count);
+    }
+    return 0;
+}
+
+/*
+ * Take up to *@count blocks, in runs of neighbours, and subtract what was taken
+ * from *@count. All CPUs are paused and content_lock is held.
+ */
+static int cmma_take(S390CmmaState *s, const CmmaBatch *batch, uint64_t *count)
+{
+    uint64_t gfn, run = 0;
+    int ret;
+
+    for (gfn = 0; gfn < s->ram_blocks && run < *count; gfn++) {
         uint8_t state = qatomic_read(&s->state[gfn]);
 
-        if (cmma_is(state, usage, S390_CMMA_RESIDENT) &&
-            cmma_cmpxchg(s, gfn, state, state | S390_CMMA_ZERO)) {
-            discarded++;
-            run++;
-        } else if (run) {
-            cmma_drop(s, gfn - run, run);
-            run = 0;
+        if ((state & S390_CMMA_USAGE) == batch->usage &&
+            batch->may(s, gfn, state)) {
+            if (++run < CMMA_RUN_MAX) {
+                continue;
+            }
+            ret = cmma_finish_run(s, batch, gfn + 1 - run, run);
+        } else {
+            ret = cmma_finish_run(s, batch, gfn - run, run);
+        }
+        if (ret) {
+            return ret;
+        }
+        *count -= run;
+        run = 0;
+    }
+    ret = cmma_finish_run(s, batch, gfn - run, run);
+    *count -= ret ? 0 : run;
+    return ret;
+}
+
+/* Everything that @what means, in order of what it costs the guest */
+static int cmma_take_all(S390CmmaState *s, S390CmmaDiscardWhat what,
+                         uint64_t *count)
+{
+    const bool kvm = s->policy == S390_CMMA_POLICY_KVM;
+    const uint8_t usages[] = { S390_CMMA_UNUSED, S390_CMMA_VOLATILE,
+                               S390_CMMA_POT_VOLATILE, S390_CMMA_STABLE };
+    int i, ret = 0;
+
+    for (i = 0; i < ARRAY_SIZE(usages) && !ret; i++) {
+        const bool unused = usages[i] == S390_CMMA_UNUSED;
+        CmmaBatch batch = { usages[i], cmma_may_take, cmma_drop_frames,
+                            cmma_taken, &s->discards };
+
+        if (what == S390_CMMA_DISCARD_WHAT_AGE) {
+            batch = (CmmaBatch) { usages[i], cmma_is_present, cmma_keep_frames,
+                                  cmma_kvm_aged, NULL };
+        } else if (kvm) {
+            batch = (CmmaBatch) { usages[i], cmma_has_frame,
+                                  unused ? cmma_drop_frames : cmma_page_out,
+                                  cmma_kvm_evicted,
+                                  unused ? &s->discards : &s->paged_out };
+        }
+        if (what == S390_CMMA_DISCARD_WHAT_UNUSED ? !unused :
+            what == S390_CMMA_DISCARD_WHAT_VOLATILE ? unused : false) {
+            continue;
+        }
+        ret = cmma_take(s, &batch, count);
+
+        /* What could not be thrown away is paged out */
+        if (!ret && !kvm && what == S390_CMMA_DISCARD_WHAT_EVICT) {
+            batch = (CmmaBatch) { usages[i], cmma_is_present, cmma_page_out,
+                                  cmma_paged_out, &s->paged_out };
+            ret = cmma_take(s, &batch, count);
         }
     }
-    if (run) {
-        cmma_drop(s, gfn - run, run);
-    }
+    return ret;
+}
 
-    /* The work is done before the CPU runs the guest again */
-    CPU_FOREACH(cs) {
-        async_run_on_cpu(cs, cmma_flush_tlb, RUN_ON_CPU_NULL);
-    }
+static bool cmma_what_possible(S390CmmaState *s, S390CmmaDiscardWhat what,
+                               Error **errp)
+{
+    const bool kvm = s->policy == S390_CMMA_POLICY_KVM;
 
-    /* Blocks that are zero now are clean; keep what the log knew of others */
-    written = memory_region_snapshot_and_clear_dirty(s->ram, 0, size,
-                                                     DIRTY_MEMORY_VGA);
-    for (gfn = 0; gfn < s->ram_blocks; gfn++) {
-        uint8_t state = qatomic_read(&s->state[gfn]);
-
-        if (cmma_is(state, S390_CMMA_STABLE, S390_CMMA_ZERO) &&
-            memory_region_snapshot_get_dirty(s->ram, written,
-                                             gfn * TARGET_PAGE_SIZE,
-                                             TARGET_PAGE_SIZE)) {
-            cmma_cmpxchg(s, gfn, state, state & ~S390_CMMA_CONTENT);
+    switch (what) {
+    case S390_CMMA_DISCARD_WHAT_EVICT:
+        return cmma_can_page_out(s, errp) && cmma_can_discard(s, errp);
+    case S390_CMMA_DISCARD_WHAT_AGE:
+        if (!kvm) {
+            error_setg(errp, "Blocks are old only with s390-cmma.policy=kvm");
         }
+        return kvm;
+    default:
+        if (kvm) {
+            error_setg(errp, "KVM does not take blocks but by swapping out: "
+                       "use 'evict'");
+            return false;
+        }
+        return cmma_can_discard(s, errp);
     }
-    g_free(written);
-    return discarded;
+}
+
+/*
+ * Paging out replaces the frame of a block that a device may write to at this
+ * moment, which only a stopped machine excludes. To discard, it is enough to
+ * stop the CPUs: what is unused or volatile is no target of a device.
+ *
+ * Stopping drops the BQL, and a migration can end meanwhile, which stops or
+ * starts the machine: what was true before has to be looked at again. The BQL
+ * is held from the last look on.
+ */
+static bool cmma_stop(bool machine, Error **errp)
+{
+    int ret;
+
+    if (machine && runstate_is_running()) {
+        ret = vm_stop(RUN_STATE_PAUSED);
+        if (!runstate_check(RUN_STATE_PAUSED)) {
+            error_setg(errp, "The machine was stopped by something else");
+            return false;
+        }
+        if (ret) {
+            cmma_start(true);
+            error_setg(errp, "The machine cannot be stopped: a block device "
+                       "failed to flush");
+            return false;
+        }
+        return true;
+    }
+
+    do {
+        pause_all_vcpus();
+    } while (!cmma_vcpus_stopped());
+    if (machine && runstate_is_running()) {
+        resume_all_vcpus();
+        error_setg(errp, "The machine was started by something else");
+        return false;
+    }
+    return true;
 }
 
 S390CmmaDiscardInfo *qmp_x_s390_cmma_discard(S390CmmaDiscardWhat what,
                                              bool has_count, uint64_t count,
                                              Error **errp)
 {
+    const bool machine = what == S390_CMMA_DISCARD_WHAT_EVICT ||
+                         what == S390_CMMA_DISCARD_WHAT_AGE;
+    const bool running = runstate_is_running();
     S390CmmaState *s = s390_cmma;
     S390CmmaDiscardInfo *info;
+    uint64_t left;
+    CPUState *cs;
     int64_t start;
+    int ret = 0;
+    ERRP_GUARD();
 
     if (!s || !tcg_enabled()) {
         error_setg(errp, "Blocks can be discarded only with accel=tcg");
         return NULL;
     }
-    if (!cmma_can_discard(s, errp)) {
+    if (!cmma_what_possible(s, what, errp)) {
         return NULL;
     }
 
     start = get_clock();
-    pause_all_vcpus();
-    /* Not earlier: pausing drops the BQL, and a migration can go on */
-    if (cmma_migration_freezes()) {
-        resume_all_vcpus();
-        error_setg(errp, "Guest memory cannot be discarded while it migrates");
+    if (!cmma_stop(machine, errp)) {
         return NULL;
     }
+    s->stops++;
+    left = count = has_count ? count : UINT64_MAX;
     info = g_new0(S390CmmaDiscardInfo, 1);
     info->vcpus_stopped = cmma_vcpus_stopped();
-    WITH_QEMU_LOCK_GUARD(&s->discard_lock) {
-        info->discarded = cmma_discard_usage(s,
-            what == S390_CMMA_DISCARD_WHAT_VOLATILE ? S390_CMMA_VOLATILE
-                                                    : S390_CMMA_UNUSED,
-            has_count ? count : UINT64_MAX);
+    /* Not earlier: pausing drops the BQL, and a migration can go on */
+    if (cmma_migration_freezes()) {
+        error_setg(errp, "Guest memory cannot be discarded while it migrates");
+    } else {
+        s390_written_harvest();
+        WITH_QEMU_LOCK_GUARD(&s->content_lock) {
+            ret = cmma_take_all(s, what, &left);
+        }
+        /* The work is done before the CPU runs the guest again */
+        CPU_FOREACH(cs) {
+            async_run_on_cpu(cs, cmma_flush_tlb, RUN_ON_CPU_NULL);
+        }
     }
+    info->discarded = count - left;
     info->vcpus_stopped = info->vcpus_stopped && cmma_vcpus_stopped();
     info->elapsed_ns = get_clock() - start;
-    resume_all_vcpus();
+    cmma_start(machine && running);
+    if (ret) {
+        error_setg_errno(errp, -ret, "Paging out ended after %" PRIu64
+                         " blocks", info->discarded);
+    }
+    if (*errp) {
+        g_free(info);
+        return NULL;
+    }
     return info;
 }
-

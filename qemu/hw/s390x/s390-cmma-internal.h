@@ -14,10 +14,23 @@
 #include "hw/s390x/s390-cmma.h"
 #include "hw/s390x/storage-attributes.h"
 
-/* Software bit of the state byte: not yet sent by migration */
+/*
+ * The state byte is what ESSA returns, and two bits of our own: "old" is for
+ * policy "kvm", s390-cmma-kvm.c, the other one is not yet sent by migration.
+ */
+#define CMMA_OLD                    0x40
 #define CMMA_MIG_DIRTY              0x80
 #define CMMA_GUEST_BITS             (S390_CMMA_USAGE | S390_CMMA_CONTENT | \
                                      S390_CMMA_NODAT)
+
+/* Set in every content state in which a CPU cannot just access the block */
+#define CMMA_ABSENT                 0x02
+
+/* Policy "kvm": the mark "logically zero"; both together are content "zero" */
+#define CMMA_MARK                   0x01
+
+/* What poisoned blocks are filled with */
+#define CMMA_POISON                 0xd1
 
 OBJECT_DECLARE_TYPE(S390CmmaState, S390CmmaClass, S390_CMMA)
 
@@ -28,6 +41,9 @@ struct S390CmmaState {
     S390CmmaStrictUnused strict_unused;
     uint64_t seed;
     uint8_t percent;
+    bool poison;
+    bool guest_discard;
+    char *page_file;
 
     uint8_t *state;
     uint64_t blocks;
@@ -36,17 +52,31 @@ struct S390CmmaState {
     MemoryRegion *ram;
     uint64_t ram_blocks;
 
-    /* Serializes everything that makes resident blocks inaccessible */
-    QemuMutex discard_lock;
+    /*
+     * Serializes everything that changes the content state of a block. Taken
+     * by CPUs in cpu_exec(), which may be translating code, under the BQL and
+     * in exclusive sections. So its owner must not wait for the BQL or for a
+     * CPU to leave cpu_exec(), nor invalidate code while CPUs run.
+     */
+    QemuMutex content_lock;
+
+    /* Blocks whose frame is a mapping of the page file */
+    int page_fd;
+    unsigned long *paged;
 
     bool migrating;
     size_t mig_dirty;
+    Error *mig_blocker;
 
     size_t draws;
     Stat64 essa[ESSA_NUM_OPS];
     Stat64 discards;
     Stat64 faults;
     Stat64 violations;
+    Stat64 device_violations;
+    Stat64 paged_out;
+    Stat64 paged_in;
+    uint64_t stops;
 };
 
 struct S390CmmaClass {
@@ -63,30 +93,80 @@ static inline bool cmma_is(uint8_t state, uint8_t usage, uint8_t content)
            (usage | content);
 }
 
+static inline uint8_t cmma_with_usage(uint8_t state, uint8_t usage)
+{
+    return (state & ~S390_CMMA_USAGE) | usage;
+}
+
+static inline bool cmma_absent(uint8_t state)
+{
+    return state & CMMA_ABSENT;
+}
+
 /* Whether a CPU that accesses the block has to do more than just that */
 static inline bool cmma_traps(S390CmmaState *s, uint8_t state)
 {
-    return (state & S390_CMMA_CONTENT) != S390_CMMA_RESIDENT ||
+    return cmma_absent(state) ||
            (s->strict_unused == S390_CMMA_STRICT_UNUSED_ALL &&
             (state & S390_CMMA_USAGE) == S390_CMMA_UNUSED);
 }
 
+static inline void *cmma_host(S390CmmaState *s, uint64_t gfn)
+{
+    return memory_region_get_ram_ptr(s->ram) + gfn * TARGET_PAGE_SIZE;
+}
+
 /* The state of a block, s390-cmma.c: */
 
-/* Change the state of block @gfn if it still is @old */
+/*
+ * Change the state of block @gfn if it still is @old, and its frame with it.
+ * Not for making a block inaccessible that was accessible.
+ */
+bool cmma_change(S390CmmaState *s, uint64_t gfn, uint8_t old, uint8_t new);
+/* Only the state; the caller sees to the frame and holds content_lock */
 bool cmma_cmpxchg(S390CmmaState *s, uint64_t gfn, uint8_t old, uint8_t new);
 uint8_t cmma_read(S390CmmaState *s, uint64_t gfn);
+/* The state of @state after a CPU or a device has accessed the block */
+uint8_t cmma_accessed(uint8_t state);
+/* The bits of @state that ESSA returns */
+uint8_t cmma_guest_view(uint8_t state);
+/* Whether the content of the block has to be kept if it is of usage P */
+bool cmma_changed(S390CmmaState *s, uint64_t gfn);
+
+/* Linux KVM as host, s390-cmma-kvm.c: */
+
+uint8_t cmma_kvm_next_state(S390CmmaState *s, uint64_t gfn, uint8_t state,
+                            unsigned int op);
+/* What the host makes of a block that it swaps out or finds old */
+uint8_t cmma_kvm_evicted(uint8_t state);
+uint8_t cmma_kvm_aged(uint8_t state);
 
 /* Taking blocks away, s390-cmma-discard.c: */
 
 bool cmma_can_discard(S390CmmaState *s, Error **errp);
+bool cmma_can_page_out(S390CmmaState *s, Error **errp);
+/* Whether somebody relies on where guest memory is now */
+bool cmma_memory_stays(void);
 /* Whether the policy takes a block that has just become volatile */
 bool cmma_policy_discards(S390CmmaState *s);
+/*
+ * Throw the content of blocks away that no CPU can access, and of which there
+ * is no translated code; content_lock
+ */
+void cmma_drop(S390CmmaState *s, uint64_t gfn, uint64_t count);
 /* Safe work on the block whose number is @data: no CPU is in cpu_exec() */
 void cmma_work_flush(CPUState *cs, run_on_cpu_data data);
 void cmma_work_discard(CPUState *cs, run_on_cpu_data data);
 
-/* Storage attributes class, s390-cmma-stattrib.c: */
+/* The page file, s390-cmma-page.c: */
+
+bool cmma_page_file_open(S390CmmaState *s, Error **errp);
+/* Returns 0, or a negative errno, and then the blocks are as they were */
+int cmma_page_out(S390CmmaState *s, uint64_t gfn, uint64_t count);
+/* Give blocks of the page file empty frames; whether there were any */
+bool cmma_page_forget(S390CmmaState *s, uint64_t gfn, uint64_t count);
+
+/* Storage attributes class and monitor: */
 
 void cmma_stattrib_class_init(S390StAttribClass *sac);
 

@@ -1,50 +1,13 @@
 /*
- * s390 collaborative memory management: states for monitor and migration
+ * s390 collaborative memory management: states for migration
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #include "qemu/osdep.h"
 #include "qemu/error-report.h"
-#include "qapi/error.h"
-#include "qapi/qapi-commands-machine-target.h"
 #include "cpu.h"
 #include "s390-cmma-internal.h"
-
-S390CmmaInfo *qmp_x_query_s390_cmma(Error **errp)
-{
-    S390CmmaState *s = s390_cmma;
-    uint64_t pages[(S390_CMMA_USAGE | S390_CMMA_CONTENT) + 1] = { };
-    S390CmmaInfo *info;
-    uint64_t gfn;
-    int op;
-
-    if (!s) {
-        error_setg(errp, "Block states are known only with accel=tcg");
-        return NULL;
-    }
-
-    for (gfn = 0; gfn < s->ram_blocks; gfn++) {
-        pages[cmma_read(s, gfn) & (S390_CMMA_USAGE | S390_CMMA_CONTENT)]++;
-    }
-
-    info = g_new0(S390CmmaInfo, 1);
-    info->pages = g_new0(S390CmmaPages, 1);
-    info->pages->sr = pages[S390_CMMA_STABLE | S390_CMMA_RESIDENT];
-    info->pages->sz = pages[S390_CMMA_STABLE | S390_CMMA_ZERO];
-    info->pages->ur = pages[S390_CMMA_UNUSED | S390_CMMA_RESIDENT];
-    info->pages->uz = pages[S390_CMMA_UNUSED | S390_CMMA_ZERO];
-    info->pages->vr = pages[S390_CMMA_VOLATILE | S390_CMMA_RESIDENT];
-    info->pages->vz = pages[S390_CMMA_VOLATILE | S390_CMMA_ZERO];
-    info->pages->pr = pages[S390_CMMA_POT_VOLATILE | S390_CMMA_RESIDENT];
-    for (op = ESSA_NUM_OPS - 1; op >= 0; op--) {
-        QAPI_LIST_PREPEND(info->essa, stat64_get(&s->essa[op]));
-    }
-    info->discards = stat64_get(&s->discards);
-    info->discard_faults = stat64_get(&s->faults);
-    info->violations = stat64_get(&s->violations);
-    return info;
-}
 
 static int cmma_peek_stattr(S390StAttribState *sa, uint64_t start_gfn,
                             uint32_t count, uint8_t *values)
@@ -57,7 +20,7 @@ static int cmma_peek_stattr(S390StAttribState *sa, uint64_t start_gfn,
     }
     count = MIN(count, s->blocks - start_gfn);
     for (i = 0; i < count; i++) {
-        values[i] = cmma_read(s, start_gfn + i) & CMMA_GUEST_BITS;
+        values[i] = cmma_guest_view(cmma_read(s, start_gfn + i));
     }
     return count;
 }
@@ -88,22 +51,24 @@ static int cmma_get_stattr(S390StAttribState *sa, uint64_t *start_gfn,
             break;
         }
         qatomic_dec(&s->mig_dirty);
-        values[i] = state & CMMA_GUEST_BITS;
+        values[i] = cmma_guest_view(state);
     }
     return i;
 }
 
-static bool cmma_valid(uint8_t state)
+static bool cmma_valid(S390CmmaState *s, uint8_t state)
 {
-    switch (state & (S390_CMMA_USAGE | S390_CMMA_CONTENT)) {
-    case S390_CMMA_STABLE | S390_CMMA_RESIDENT:
-    case S390_CMMA_STABLE | S390_CMMA_ZERO:
-    case S390_CMMA_UNUSED | S390_CMMA_RESIDENT:
-    case S390_CMMA_UNUSED | S390_CMMA_ZERO:
-    case S390_CMMA_VOLATILE | S390_CMMA_RESIDENT:
-    case S390_CMMA_VOLATILE | S390_CMMA_ZERO:
-    case S390_CMMA_POT_VOLATILE | S390_CMMA_RESIDENT:
-        return !(state & ~CMMA_GUEST_BITS);
+    if (state & ~CMMA_GUEST_BITS) {
+        return false;
+    }
+    switch (state & S390_CMMA_CONTENT) {
+    case S390_CMMA_RESIDENT:
+        return true;
+    case S390_CMMA_PRESERVED:
+        return !(state & S390_CMMA_USAGE) || s->policy == S390_CMMA_POLICY_KVM;
+    case S390_CMMA_ZERO:
+        return (state & S390_CMMA_USAGE) != S390_CMMA_POT_VOLATILE ||
+               s->policy == S390_CMMA_POLICY_KVM;
     default:
         return false;
     }
@@ -120,11 +85,21 @@ static int cmma_set_stattr(S390StAttribState *sa, uint64_t start_gfn,
         return -EINVAL;
     }
     for (i = 0; i < count; i++) {
-        if (!cmma_valid(values[i])) {
-            error_report("Invalid storage attributes 0x%02x", values[i]);
+        uint8_t state = values[i];
+
+        if (!cmma_valid(s, state)) {
+            error_report("Invalid storage attributes 0x%02x", state);
             return -EINVAL;
         }
-        qatomic_set(&s->state[start_gfn + i], values[i]);
+        /*
+         * Preserved content came with the memory. The same holds for all
+         * content with KVM, where a mark "zero" says nothing of it.
+         */
+        if ((state & S390_CMMA_CONTENT) == S390_CMMA_PRESERVED ||
+            s->policy == S390_CMMA_POLICY_KVM) {
+            state &= ~S390_CMMA_CONTENT;
+        }
+        qatomic_set(&s->state[start_gfn + i], state);
     }
     return 0;
 }

@@ -2,36 +2,39 @@
  * s390 collaborative memory management: block states and their host side
  *
  * The guest tells by ESSA how it uses each 4 KiB block, the host takes away
- * blocks that are unused or volatile. This is the storage attributes device
- * for TCG: one byte per block holds usage and content, in the encoding that
- * ESSA returns.
+ * blocks that are unused or volatile, and pages out others. This is the
+ * storage attributes device for TCG: one byte per block holds usage and
+ * content, in the encoding that ESSA returns.
  *
  * A block whose content is not resident is in no TLB: s390_cmma_access() sees
  * every translation before it enters one. A block that is resident becomes
  * inaccessible only while no CPU is in cpu_exec(), so that no CPU can be
- * between s390_cmma_access() and the access itself. All other changes are a
- * single compare-and-swap of the state byte.
+ * between s390_cmma_access() and the access itself. All other changes of a
+ * resident block are a single compare-and-swap of the state byte. A block
+ * that is absent changes only under content_lock, because its frame may have
+ * to change with it: nobody can make it accessible or hand it to a device
+ * halfway.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #include "qemu/osdep.h"
+#include "qemu/bitops.h"
+#include "qemu/lockable.h"
 #include "qapi/error.h"
 #include "exec/ram_addr.h"
 #include "hw/boards.h"
 #include "hw/qdev-properties.h"
 #include "hw/s390x/s390-virtio-ccw.h"
+#include "hw/s390x/storage-keys.h"
+#include "hw/s390x/s390-written.h"
+#include "migration/blocker.h"
 #include "system/tcg.h"
 #include "cpu.h"
 #include "s390-cmma-internal.h"
 #include "trace.h"
 
 S390CmmaState *s390_cmma;
-
-static uint8_t cmma_with_usage(uint8_t state, uint8_t usage)
-{
-    return (state & ~S390_CMMA_USAGE) | usage;
-}
 
 bool cmma_cmpxchg(S390CmmaState *s, uint64_t gfn, uint8_t old, uint8_t new)
 {
@@ -47,23 +50,97 @@ bool cmma_cmpxchg(S390CmmaState *s, uint64_t gfn, uint8_t old, uint8_t new)
     return true;
 }
 
+static bool cmma_zero(uint8_t state)
+{
+    return (state & S390_CMMA_CONTENT) == S390_CMMA_ZERO;
+}
+
+static bool cmma_preserved(uint8_t state)
+{
+    return (state & (S390_CMMA_CONTENT | CMMA_OLD)) == S390_CMMA_PRESERVED;
+}
+
+/* Make the frame what it has to be when @old becomes @new */
+static void cmma_change_frame(S390CmmaState *s, uint64_t gfn,
+                              uint8_t old, uint8_t new)
+{
+    if (cmma_preserved(old)) {
+        if (cmma_zero(new)) {
+            cmma_drop(s, gfn, 1);
+        } else if (!cmma_absent(new) && s->paged && test_bit(gfn, s->paged)) {
+            stat64_add(&s->paged_in, 1);
+            trace_s390_cmma_page_in(gfn * TARGET_PAGE_SIZE);
+        }
+    } else if (s->poison && cmma_zero(old) && (old & S390_CMMA_USAGE) &&
+               (!cmma_absent(new) || !(new & S390_CMMA_USAGE))) {
+        memset(cmma_host(s, gfn), 0, TARGET_PAGE_SIZE);
+    }
+}
+
+bool cmma_change(S390CmmaState *s, uint64_t gfn, uint8_t old, uint8_t new)
+{
+    if (!cmma_absent(old) || gfn >= s->ram_blocks) {
+        return cmma_cmpxchg(s, gfn, old, new);
+    }
+
+    QEMU_LOCK_GUARD(&s->content_lock);
+    if (qatomic_read(&s->state[gfn]) != old) {
+        return false;
+    }
+    cmma_change_frame(s, gfn, old, new);
+    while (!cmma_cmpxchg(s, gfn, old, new)) {
+        /* Migration takes no lock, but changes nothing but its own bit */
+        old ^= CMMA_MIG_DIRTY;
+    }
+    return true;
+}
+
+uint8_t cmma_accessed(uint8_t state)
+{
+    if (state & CMMA_OLD) {
+        return state & ~(CMMA_OLD | CMMA_ABSENT);
+    }
+    return state & ~S390_CMMA_CONTENT;
+}
+
+uint8_t cmma_guest_view(uint8_t state)
+{
+    if (!cmma_absent(state)) {
+        state &= ~S390_CMMA_CONTENT;
+    }
+    return state & CMMA_GUEST_BITS;
+}
+
+bool cmma_changed(S390CmmaState *s, uint64_t gfn)
+{
+    return s390_skeys_changed(s390_get_skeys_device(), gfn);
+}
+
 /*
- * Devices write to guest memory without a translation. A stable block that
- * was zero and that the dirty log finds written is resident.
+ * Devices write to guest memory without a translation. A block that the guest
+ * has not given up and that was written while it was absent is resident.
  */
 uint8_t cmma_read(S390CmmaState *s, uint64_t gfn)
 {
     uint8_t state = qatomic_read(&s->state[gfn]);
 
-    while (cmma_is(state, S390_CMMA_STABLE, S390_CMMA_ZERO) &&
-           gfn < s->ram_blocks &&
-           cpu_physical_memory_get_dirty_flag(memory_region_get_ram_addr(s->ram)
-                                              + gfn * TARGET_PAGE_SIZE,
-                                              DIRTY_MEMORY_VGA)) {
-        cmma_cmpxchg(s, gfn, state, state & ~S390_CMMA_CONTENT);
+    while (cmma_absent(state) && gfn < s->ram_blocks &&
+           (!(state & S390_CMMA_USAGE) || s->policy == S390_CMMA_POLICY_KVM) &&
+           s390_written_test(gfn, S390_WRITTEN_CMMA)) {
+        cmma_change(s, gfn, state, cmma_accessed(state));
         state = qatomic_read(&s->state[gfn]);
     }
     return state;
+}
+
+bool s390_cmma_presents_volatility(void)
+{
+    return s390_cmma && s390_cmma->policy != S390_CMMA_POLICY_KVM;
+}
+
+bool s390_cmma_guest_discards(void)
+{
+    return s390_cmma && s390_cmma->guest_discard;
 }
 
 bool s390_cmma_block_exists(hwaddr addr)
@@ -88,8 +165,11 @@ int s390_cmma_access(hwaddr addr, uint64_t *tec)
         }
         switch (state & S390_CMMA_USAGE) {
         case S390_CMMA_VOLATILE:
-            *tec = gfn * TARGET_PAGE_SIZE;
-            return PGM_BLOCK_VOLATILITY;
+            if (s390_cmma_presents_volatility()) {
+                *tec = gfn * TARGET_PAGE_SIZE;
+                return PGM_BLOCK_VOLATILITY;
+            }
+            break;
         case S390_CMMA_UNUSED:
             stat64_add(&s->violations, 1);
             trace_s390_cmma_violation(gfn * TARGET_PAGE_SIZE, state);
@@ -99,30 +179,39 @@ int s390_cmma_access(hwaddr addr, uint64_t *tec)
             }
             break;
         }
-    } while (!cmma_cmpxchg(s, gfn, state, state & ~S390_CMMA_CONTENT));
+    } while (!cmma_change(s, gfn, state, cmma_accessed(state)));
 
     return 0;
 }
 
-void s390_cmma_count_fault(void)
+void s390_cmma_fault(hwaddr addr)
 {
     stat64_add(&s390_cmma->faults, 1);
+    trace_s390_cmma_fault(addr);
 }
 
-static uint8_t cmma_next_state(uint8_t state, unsigned int op)
+static uint8_t cmma_next_state(S390CmmaState *s, uint64_t gfn, uint8_t state,
+                               unsigned int op)
 {
-    bool resident = (state & S390_CMMA_CONTENT) == S390_CMMA_RESIDENT;
+    const bool resident = !cmma_absent(state);
 
     switch (op) {
     case ESSA_SET_STABLE:
         return cmma_with_usage(state, S390_CMMA_STABLE) & ~S390_CMMA_NODAT;
     case ESSA_SET_UNUSED:
-        return cmma_with_usage(state, S390_CMMA_UNUSED);
-    case ESSA_SET_VOLATILE:
-        return cmma_with_usage(state, S390_CMMA_VOLATILE);
+        state = cmma_with_usage(state, S390_CMMA_UNUSED);
+        return resident ? state : state | S390_CMMA_ZERO;
     case ESSA_SET_POT_VOLATILE:
-        return cmma_with_usage(state, resident ? S390_CMMA_POT_VOLATILE
-                                               : S390_CMMA_VOLATILE);
+        if (resident) {
+            return cmma_with_usage(state, S390_CMMA_POT_VOLATILE);
+        }
+        if (cmma_preserved(state) && cmma_changed(s, gfn)) {
+            return state;
+        }
+        /* fall through */
+    case ESSA_SET_VOLATILE:
+        state = cmma_with_usage(state, S390_CMMA_VOLATILE);
+        return resident ? state : state | S390_CMMA_ZERO;
     case ESSA_SET_STABLE_RESIDENT:
         return cmma_with_usage(state, S390_CMMA_STABLE) & ~S390_CMMA_CONTENT;
     case ESSA_SET_STABLE_IF_RESIDENT:
@@ -142,28 +231,36 @@ uint8_t s390_cmma_essa(CPUState *cs, hwaddr addr, unsigned int op)
 
     do {
         old = cmma_read(s, gfn);
-        new = cmma_next_state(old, op);
-    } while (new != old && !cmma_cmpxchg(s, gfn, old, new));
+        if (s->policy == S390_CMMA_POLICY_KVM) {
+            new = cmma_kvm_next_state(s, gfn, old, op);
+        } else {
+            new = cmma_next_state(s, gfn, old, op);
+        }
+    } while (new != old && !cmma_change(s, gfn, old, new));
 
-    stat64_add(&s->essa[op], 1);
+    if (op < ESSA_NUM_OPS) {
+        stat64_add(&s->essa[op], 1);
+    }
     trace_s390_cmma_essa(cs->cpu_index, addr, op, old, new);
 
     if (gfn < s->ram_blocks) {
+        bool may_go = op == ESSA_SET_VOLATILE || op == ESSA_SET_POT_VOLATILE;
+
         if (cmma_traps(s, new) && !cmma_traps(s, old)) {
             async_safe_run_on_cpu(cs, cmma_work_flush,
                                   RUN_ON_CPU_HOST_ULONG(gfn));
-        } else if (op == ESSA_SET_VOLATILE && !cmma_traps(s, new) &&
-                   cmma_policy_discards(s)) {
+        } else if (op == ESSA_DISCARD ||
+                   (may_go && !cmma_absent(new) && cmma_policy_discards(s))) {
             async_safe_run_on_cpu(cs, cmma_work_discard,
                                   RUN_ON_CPU_HOST_ULONG(gfn));
         }
     }
-    return old & CMMA_GUEST_BITS;
+    return cmma_guest_view(old);
 }
 
 /* Device: */
 
-void s390_cmma_device_reset(bool clear)
+void s390_cmma_device_reset(S390CmmaReset type)
 {
     S390CmmaState *s = s390_cmma;
     uint64_t gfn;
@@ -171,17 +268,60 @@ void s390_cmma_device_reset(bool clear)
     if (!s) {
         return;
     }
+    /* KVM knows only one kind of reset */
+    if (s->policy == S390_CMMA_POLICY_KVM && type == S390_CMMA_RESET_NORMAL) {
+        type = S390_CMMA_RESET_CLEAR;
+    }
     for (gfn = 0; gfn < s->blocks; gfn++) {
         uint8_t old, new;
 
         do {
             old = cmma_read(s, gfn);
             new = old & ~S390_CMMA_NODAT;
-            if (clear) {
+            if (type != S390_CMMA_RESET_NORMAL) {
                 new = cmma_with_usage(new, S390_CMMA_STABLE);
             }
-        } while (new != old && !cmma_cmpxchg(s, gfn, old, new));
+            if (type == S390_CMMA_RESET_LOAD) {
+                new = cmma_accessed(new);
+            }
+        } while (new != old && !cmma_change(s, gfn, old, new));
     }
+}
+
+static bool s390_cmma_check_properties(S390CmmaState *s, Error **errp)
+{
+    if (s->percent > 100) {
+        error_setg(errp, "Property 'percent' must be between 0 and 100");
+        return false;
+    }
+    if (s->policy == S390_CMMA_POLICY_KVM &&
+        (s->poison || s->guest_discard ||
+         s->strict_unused != S390_CMMA_STRICT_UNUSED_OFF)) {
+        error_setg(errp, "Policy 'kvm' has no 'poison', 'guest-discard' or "
+                   "'strict-unused': KVM never makes an access fail");
+        return false;
+    }
+    if (s->page_file && !cmma_can_page_out(s, errp)) {
+        return false;
+    }
+    if (s->policy == S390_CMMA_POLICY_NONE && !s->guest_discard) {
+        return true;
+    }
+    return cmma_can_discard(s, errp);
+}
+
+/* From now on, no device that pins guest memory can be added */
+static bool s390_cmma_require_discard(S390CmmaState *s, Error **errp)
+{
+    bool discards = s->guest_discard || s->policy == S390_CMMA_POLICY_ALWAYS ||
+                    s->policy == S390_CMMA_POLICY_RANDOM;
+
+    if (((discards && !s->poison) || s->page_file) &&
+        ram_block_discard_require(true)) {
+        error_setg(errp, "Discarding of guest memory is disabled");
+        return false;
+    }
+    return true;
 }
 
 static void s390_cmma_realize(DeviceState *dev, Error **errp)
@@ -194,11 +334,18 @@ static void s390_cmma_realize(DeviceState *dev, Error **errp)
     s->ram_blocks = memory_region_size(s->ram) / TARGET_PAGE_SIZE;
     s->blocks = s390_get_memory_limit(S390_CCW_MACHINE(ms)) / TARGET_PAGE_SIZE;
 
-    if (s->percent > 100) {
-        error_setg(errp, "Property 'percent' must be between 0 and 100");
+    if (!s390_cmma_check_properties(s, errp) ||
+        !s390_cmma_require_discard(s, errp)) {
         return;
     }
-    if (s->policy != S390_CMMA_POLICY_NONE && !cmma_can_discard(s, errp)) {
+    if (s->poison) {
+        error_setg(&s->mig_blocker,
+                   "s390-cmma.poison=on leaves garbage in guest memory");
+        if (migrate_add_blocker(&s->mig_blocker, errp) < 0) {
+            return;
+        }
+    }
+    if (s->page_file && !cmma_page_file_open(s, errp)) {
         return;
     }
     S390_CMMA_GET_CLASS(s)->parent_realize(dev, &err);
@@ -208,10 +355,8 @@ static void s390_cmma_realize(DeviceState *dev, Error **errp)
     }
 
     s->state = g_malloc0(s->blocks);
-    qemu_mutex_init(&s->discard_lock);
+    qemu_mutex_init(&s->content_lock);
     if (tcg_enabled()) {
-        /* An old KVM without states to migrate must not pay for the log */
-        memory_region_set_log(s->ram, true, DIRTY_MEMORY_VGA);
         s390_cmma = s;
     }
 }
@@ -239,6 +384,9 @@ static void s390_cmma_set_strict(Object *obj, int value, Error **errp)
 static const Property s390_cmma_props[] = {
     DEFINE_PROP_UINT64("seed", S390CmmaState, seed, 0),
     DEFINE_PROP_UINT8("percent", S390CmmaState, percent, 50),
+    DEFINE_PROP_BOOL("poison", S390CmmaState, poison, false),
+    DEFINE_PROP_BOOL("guest-discard", S390CmmaState, guest_discard, false),
+    DEFINE_PROP_STRING("page-file", S390CmmaState, page_file),
 };
 
 static void s390_cmma_class_init(ObjectClass *oc, void *data)
