@@ -35,8 +35,64 @@ INSN(mvcle_source, "mvcle %r4,%r2,0\n\tjo mvcle_source");
 INSN(mvcle_target, "mvcle %r2,%r4,0\n\tjo mvcle_target");
 INSN(mvcos_source, "mvcos 0(%r4),0(%r2),%r3");
 INSN(mvcos_target, "mvcos 0(%r2),0(%r4),%r3");
+INSN(load_pair, "lpq %r6,0(%r2)");
+INSN(store_pair, "stpq %r2,0(%r2)");
+INSN(insert_under_mask, "icm %r1,15,0(%r2)");
+INSN(store_under_mask, "stcm %r2,15,0(%r2)");
+INSN(load_reversed, "lrvg %r1,0(%r2)");
+INSN(load_floating_point, "ld %f0,0(%r2)");
+INSN(load_access_registers, "lam %a2,%a5,0(%r2)");
+INSN(store_access_registers, "stam %a2,%a5,0(%r2)");
+INSN(and_immediate, "ni 0(%r2),1");
+INSN(or_immediate, "oi 0(%r2),1");
+INSN(compare_and_swap_32, "cs %r1,%r3,0(%r2)");
+INSN(compare_double_and_swap_32, "cds %r6,%r4,0(%r2)");
+INSN(compare_and_swap_and_purge, "cspg %r6,%r2");
+INSN(load_and_add_32, "laa %r1,%r3,0(%r2)");
+INSN(load_and_and, "lang %r1,%r3,0(%r2)");
+INSN(load_and_or, "laog %r1,%r3,0(%r2)");
+INSN(load_and_exclusive_or, "laxg %r1,%r3,0(%r2)");
+INSN(clc_first, "clc 0(8,%r2),0(%r4)");
+INSN(clc_second_256, "clc 0(256,%r4),0(%r2)");
+INSN(clcl_first, "clcl %r2,%r4");
+INSN(clcle_second, "clcle %r4,%r2,0\n\tjo clcle_second");
+INSN(xc_itself, "xc 0(8,%r2),0(%r2)");
+INSN(xc_target_256, "xc 0(256,%r2),0(%r4)");
+INSN(oc_source, "oc 0(8,%r4),0(%r2)");
+INSN(mvcin_source, "mvcin 0(1,%r4),0(%r2)");
+INSN(translate_target, "tr 0(8,%r2),0(%r4)");
+INSN(translate_and_test, "trt 0(8,%r2),0(%r4)");
+INSN(translate_extended, "tre %r2,%r4\n\tjo translate_extended");
+INSN(convert_to_decimal, "cvd %r3,0(%r2)");
+INSN(unpack_source, "unpk 0(8,%r4),0(8,%r2)");
+INSN(store_clock_extended, "stcke 0(%r2)");
+INSN(store_cpu_id, "stidp 0(%r2)");
+INSN(store_cpu_timer, "stpt 0(%r2)");
+INSN(store_prefix, "stpx 0(%r2)");
+INSN(set_prefix, "spx 0(%r2)");
+INSN(set_clock_comparator, "sckc 0(%r2)");
+INSN(load_control_32, "lctl %c9,%c10,0(%r2)");
 INSN(load_using_real_address, "lurag %r1,%r2");
+INSN(load_using_real_address_32, "lura %r1,%r2");
 INSN(store_using_real_address, "sturg %r3,%r2");
+INSN(store_using_real_address_32, "stura %r3,%r2");
+INSN(test_block, "tb %r0,%r2");
+INSN(test_protection, "tprot 0(%r2),0");
+
+/* vectors_on() fills the registers that are stored here */
+#define VECTOR(text)	".machine push\n\t.machine z13\n\t" text "\n\t.machine pop"
+INSN(vector_load, VECTOR("vl %v20,0(%r2)"));
+INSN(vector_store, VECTOR("vst %v16,0(%r2)"));
+INSN(vector_load_multiple, VECTOR("vlm %v20,%v23,0(%r2)"));
+INSN(vector_store_multiple, VECTOR("vstm %v16,%v19,0(%r2)"));
+INSN(vector_load_with_length, VECTOR("vll %v20,%r3,0(%r2)"));
+INSN(vector_store_with_length, VECTOR("vstl %v16,%r3,0(%r2)"));
+INSN(vector_load_element, VECTOR("vleg %v20,0(%r2),1"));
+INSN(vector_store_element, VECTOR("vsteg %v16,0(%r2),1"));
+INSN(vector_load_and_replicate, VECTOR("vlrepg %v20,0(%r2)"));
+INSN(vector_gather_element, VECTOR("vgef %v20,0(%v24,%r2),0"));
+INSN(vector_scatter_element, VECTOR("vscef %v16,0(%v24,%r2),0"));
+INSN(vector_load_to_boundary, VECTOR("vlbb %v20,0(%r2),6"));
 
 enum { STORES = 1, ALIGNED = 2, RESUMES = 4, NEEDS_DAT = 8, REAL_ONLY = 16 };
 
@@ -73,9 +129,75 @@ static const struct access {
 	{ "mvcle_target", mvcle_target, STORES | RESUMES },
 	{ "mvcos_source", mvcos_source, NEEDS_DAT },
 	{ "mvcos_target", mvcos_target, STORES | NEEDS_DAT },
+	{ "load_pair", load_pair, ALIGNED },
+	{ "store_pair", store_pair, STORES | ALIGNED },
+	{ "insert_under_mask", insert_under_mask, ALIGNED },
+	{ "store_under_mask", store_under_mask, STORES | ALIGNED },
+	{ "load_reversed", load_reversed },
+	{ "load_floating_point", load_floating_point },
+	{ "load_access_registers", load_access_registers },
+	{ "store_access_registers", store_access_registers, ALIGNED },
+	{ "and_immediate", and_immediate, ALIGNED },
+	{ "or_immediate", or_immediate, STORES | ALIGNED },
+	{ "compare_and_swap_32", compare_and_swap_32, STORES | ALIGNED },
+	{ "compare_double_and_swap_32", compare_double_and_swap_32, STORES | ALIGNED },
+	{ "compare_and_swap_and_purge", compare_and_swap_and_purge, ALIGNED },
+	{ "load_and_add_32", load_and_add_32, STORES | ALIGNED },
+	{ "load_and_and", load_and_and, ALIGNED },
+	{ "load_and_or", load_and_or, STORES | ALIGNED },
+	{ "load_and_exclusive_or", load_and_exclusive_or, STORES | ALIGNED },
+	{ "clc_first", clc_first },
+	{ "clc_second_256", clc_second_256, ALIGNED },
+	{ "clcl_first", clcl_first, ALIGNED | RESUMES },
+	{ "clcle_second", clcle_second, ALIGNED | RESUMES },
+	{ "xc_itself", xc_itself },
+	{ "xc_target_256", xc_target_256, STORES },
+	{ "oc_source", oc_source },
+	{ "mvcin_source", mvcin_source, ALIGNED },
+	{ "translate_target", translate_target, STORES },
+	{ "translate_and_test", translate_and_test, ALIGNED },
+	{ "translate_extended", translate_extended },
+	{ "convert_to_decimal", convert_to_decimal, STORES },
+	{ "unpack_source", unpack_source },
+	{ "store_clock_extended", store_clock_extended, STORES },
+	{ "store_cpu_id", store_cpu_id, STORES | ALIGNED },
+	{ "store_cpu_timer", store_cpu_timer, STORES | ALIGNED },
+	{ "store_prefix", store_prefix, ALIGNED },
+	{ "set_prefix", set_prefix, ALIGNED },
+	{ "set_clock_comparator", set_clock_comparator, ALIGNED },
+	{ "load_control_32", load_control_32, ALIGNED },
 	{ "load_using_real_address", load_using_real_address, ALIGNED | REAL_ONLY },
+	{ "load_using_real_address_32", load_using_real_address_32, ALIGNED | REAL_ONLY },
 	{ "store_using_real_address", store_using_real_address, STORES | ALIGNED | REAL_ONLY },
+	{ "store_using_real_address_32", store_using_real_address_32,
+	  STORES | ALIGNED | REAL_ONLY },
+	{ "test_block", test_block, ALIGNED | REAL_ONLY },
+	{ "test_protection", test_protection, ALIGNED },
+	{ "vector_load", vector_load },
+	{ "vector_store", vector_store, STORES },
+	{ "vector_load_multiple", vector_load_multiple },
+	{ "vector_store_multiple", vector_store_multiple, STORES },
+	{ "vector_load_with_length", vector_load_with_length },
+	{ "vector_store_with_length", vector_store_with_length, STORES },
+	{ "vector_load_element", vector_load_element },
+	{ "vector_store_element", vector_store_element, STORES },
+	{ "vector_load_and_replicate", vector_load_and_replicate },
+	{ "vector_gather_element", vector_gather_element, ALIGNED },
+	{ "vector_scatter_element", vector_scatter_element, STORES | ALIGNED },
+	{ "vector_load_to_boundary", vector_load_to_boundary, ALIGNED },
 };
+
+/* Vector instructions are allowed; %v16 to %v19 are all ones, %v24 is zero. */
+static void vectors_on(void)
+{
+	u64 cr0;
+
+	asm volatile("stctg %%c0,%%c0,%0" : "=Q" (cr0));
+	cr0 |= 0x60000;
+	asm volatile("lctlg %%c0,%%c0,%0" : : "Q" (cr0));
+	asm volatile(VECTOR("vgbm %v16,0xffff\n\tvlr %v17,%v16\n\tvlr %v18,%v16\n\t"
+			    "vlr %v19,%v16\n\tvgbm %v24,0"));
+}
 
 /* Where a page is for code that runs with this PSW. */
 u64 address_of(u64 mask, int page)
@@ -119,7 +241,7 @@ void make_discarded(u64 block)
  */
 static void one_access(const struct access *a, u64 mask, bool crosses)
 {
-	int before = mask == DAT ? BAD + 1 : BAD - 1;
+	int before = mask & DAT_ON ? BAD + 1 : BAD - 1;
 	u64 start = address_of(a->flags & REAL_ONLY ? REAL : mask, BAD);
 	u64 block = (u64)pages[BAD], address = crosses ? start - 4 : start + 0x100;
 	struct outcome o;
@@ -158,16 +280,50 @@ static void one_access(const struct access *a, u64 mask, bool crosses)
 	equal("resident", essa(GET, block), Sr);
 }
 
+static bool applies(const struct access *a, u64 mask, bool crosses)
+{
+	return !(crosses && (a->flags & ALIGNED)) &&
+	       ((mask & DAT_ON) || !(a->flags & NEEDS_DAT));
+}
+
 static void accesses_to_a_discarded_block(const char *prefix, u64 mask, bool crosses)
 {
 	for (const struct access *a = accesses; a < accesses + ARRAY_SIZE(accesses); a++) {
-		if ((crosses && (a->flags & ALIGNED)) ||
-		    (mask != DAT && (a->flags & NEEDS_DAT)))
+		if (!applies(a, mask, crosses))
 			continue;
 		test_begin(prefix, a->name);
 		one_access(a, mask, crosses);
 		test_end();
 	}
+}
+
+/* All of them again, as one test. */
+static void all_accesses(u64 mask)
+{
+	for (const struct access *a = accesses; a < accesses + ARRAY_SIZE(accesses); a++) {
+		for (int crosses = 0; crosses < 2 && !failed(); crosses++) {
+			if (!applies(a, mask, crosses))
+				continue;
+			one_access(a, mask, crosses);
+			if (failed())
+				say("# access: %s\n", a->name);
+		}
+	}
+}
+
+static void all_accesses_in_24_bit_mode(void)
+{
+	all_accesses(AM24);
+}
+
+static void all_accesses_in_31_bit_mode(void)
+{
+	all_accesses(AM31);
+}
+
+static void all_accesses_translated_in_31_bit_mode(void)
+{
+	all_accesses(AM31 | DAT_ON);
 }
 
 /* Instruction fetch: code in the block itself. */
@@ -213,6 +369,16 @@ static void fetch_real(void)
 static void fetch_translated(void)
 {
 	fetch(DAT);
+}
+
+static void fetch_in_24_bit_mode(void)
+{
+	fetch(AM24);
+}
+
+static void fetch_translated_in_31_bit_mode(void)
+{
+	fetch(AM31 | DAT_ON);
 }
 
 /* The second half of the instruction is in the discarded block. */
@@ -305,6 +471,150 @@ static void target_of_execute_relative_long(void)
 	execute_target(execute_relative);
 }
 
+/* Only a part of the target is in the discarded block. */
+static void target_of_execute_across_blocks(void)
+{
+	static const u8 lgr13[] = { 0xb9, 0x04, 0, 0x13 };
+	u64 block = (u64)pages[BAD];
+	struct outcome o;
+
+	for (int i = 0; i < 2; i++) {
+		copy(pages[BAD] - 2, lgr13, sizeof(lgr13));
+		o = touch(REAL, execute, block - 2);
+		equal("completes", o.code, NONE);
+		equal("result", o.out.gr[1], 8);
+		make_discarded(block);
+		o = touch(REAL, execute, block - 2);
+		discard_fault(&o, (u64)execute, block);
+		registers_unchanged(&o, block - 2);
+		essa(SET_STABLE, block);
+	}
+}
+
+/* The operand of the target: EXECUTE is what has to be retried. */
+INSN(execute_mvc, "exrl %r5,mvc_up_to_256");
+INSN(mvc_up_to_256, "mvc 0(1,%r2),0(%r4)");
+
+static void operand_of_an_executed_instruction(void)
+{
+	static const u64 masks[] = { REAL, DAT };
+	u64 block = (u64)pages[BAD];
+
+	for (u64 i = 0; i < ARRAY_SIZE(masks); i++) {
+		u64 address = address_of(masks[i], BAD);
+		struct outcome o;
+
+		fill(pages[GOOD], 0x33, PAGE);
+		make_discarded(block);
+		o = touch(masks[i], execute_mvc, address);
+		discard_fault(&o, (u64)execute_mvc, block);
+		registers_unchanged(&o, address);
+		essa(SET_STABLE, block);
+		o = run(masks[i], execute_mvc, &o.out);
+		equal("retry completes", o.code, NONE);
+		equal("moved", filled(pages[BAD], 0x33, 9), 1);
+		equal("and no more", pages[BAD][9], 0);
+	}
+}
+
+/* A hint touches nothing, and VLBB stops at the boundary. */
+INSN(prefetch, "pfd 1,0(%r2)");
+
+static void prefetch_and_load_to_boundary_do_not_touch(void)
+{
+	static const u64 masks[] = { REAL, DAT };
+	u64 block = (u64)pages[BAD];
+
+	for (u64 i = 0; i < ARRAY_SIZE(masks); i++) {
+		make_discarded(block);
+		equal("PFD", touch(masks[i], prefetch, address_of(masks[i], BAD)).code, NONE);
+		equal("VLBB", touch(masks[i], vector_load_to_boundary,
+				    address_of(masks[i], BAD) - 4).code, NONE);
+		allowed("still discarded", essa(GET, block), ANY(Vz));
+		essa(SET_STABLE, block);
+	}
+}
+
+/* The operand begins at the end of 24-bit storage and wraps to zero. */
+static void an_operand_that_wraps_in_24_bit_mode(void)
+{
+	u64 block = (1UL << 24) - PAGE;
+	struct outcome o;
+
+	equal("while stable", touch(AM24, load, -4UL).code, NONE);
+	make_discarded(block);
+	o = touch(AM24, load, -4UL);
+	discard_fault(&o, (u64)load, block);
+	equal("the next block", touch(REAL, load, block + PAGE).code, NONE);
+	essa(SET_STABLE, block);
+	equal("retry completes", touch(AM24, load, -4UL).code, NONE);
+}
+
+/* TPROT asks whether an access would succeed; no condition code says that it is gone. */
+INSN(tprot_cc, "tprot 0(%r2),0\n\tipm %r1\n\tsrl %r1,28");
+
+static void test_protection_of_a_discarded_block_is_an_access(void)
+{
+	static const u64 masks[] = { REAL, DAT };
+	u64 block = (u64)pages[BAD];
+
+	for (u64 i = 0; i < ARRAY_SIZE(masks); i++) {
+		u64 address = address_of(masks[i], BAD);
+		struct outcome o;
+
+		o = touch(masks[i], tprot_cc, address);
+		equal("condition code", o.out.gr[1], 0);
+		make_discarded(block);
+		o = touch(masks[i], tprot_cc, address);
+		discard_fault(&o, (u64)tprot_cc, block);
+		essa(SET_STABLE, block);
+		o = touch(masks[i], tprot_cc, address);
+		equal("condition code", o.out.gr[1], 0);
+	}
+}
+
+/* MVCLE and MVCL over three blocks, the middle one discarded: what was done is done. */
+static void a_long_move_stops_at_the_discarded_block(void)
+{
+	static const u8 *const codes[] = { mvcle_target, mvcl_target, mvcle_source, mvcl_source };
+	static const u64 masks[] = { REAL, DAT };
+	u64 block = (u64)pages[BAD];
+
+	for (u64 i = 0; i < ARRAY_SIZE(codes); i++) {
+		for (u64 j = 0; j < ARRAY_SIZE(masks); j++) {
+			int first = masks[j] == DAT ? BAD + 1 : BAD - 1;
+			u64 address = address_of(masks[j], first);
+			/* r2 and r4 swap their roles in the code by its name */
+			struct regs in = { .gr = { [2] = address, [3] = 3 * PAGE,
+						   [4] = (u64)pages[GOOD], [5] = 3 * PAGE } };
+			struct outcome o;
+
+			fill(pages[BAD - 1], 0x11 + i, 3 * PAGE);
+			fill(pages[GOOD], 0x77 + i, 3 * PAGE);
+			make_discarded(block);
+			o = run(masks[j], codes[i], &in);
+			equal("interruption", o.code, DISCARDED);
+			equal("absolute address", o.teid, block);
+			equal("PSW at the instruction", o.psw_addr, (u64)codes[i]);
+			equal("address and length", o.out.gr[2] + o.out.gr[3], address + 3 * PAGE);
+			equal("in step", o.out.gr[3], o.out.gr[5]);
+			equal("not into the block", o.out.gr[2] <= address + PAGE, 1);
+			equal("block after unchanged",
+			      filled(pages[2 * BAD - first], 0x11 + i, PAGE), 1);
+			essa(SET_STABLE, block);
+			o = run(masks[j], codes[i], &o.out);
+			equal("retry completes", o.code, NONE);
+			if (i < 2) {
+				equal("moved", filled(pages[BAD - 1], 0x77 + i, 3 * PAGE), 1);
+			} else {
+				equal("moved", filled(pages[GOOD], 0x11 + i, PAGE), 1);
+				equal("zeros", filled(pages[GOOD + 1], 0, PAGE), 1);
+				equal("moved", filled(pages[GOOD + 2], 0x11 + i, PAGE), 1);
+			}
+		}
+	}
+}
+
 /* Whole blocks; the condition-code option is for invalid translations only. */
 INSN(move_page_from, "mvpg %r4,%r2");
 INSN(move_page_to, "mvpg %r2,%r4");
@@ -384,32 +694,6 @@ static void in_24_and_31_bit_mode_too(void)
 	}
 }
 
-/*
- * With a prefix P, real page 1 is absolute P + page 1 and the other way round.
- * Absolute page 1 is discarded: it must be seen where it is now, and reported
- * by its absolute address; real page 1 must go on working.
- */
-static void the_address_is_absolute_under_prefixing(void)
-{
-	static u8 prefix_area[2 * PAGE] __attribute__((aligned(2 * PAGE)));
-	u64 prefix = (u64)prefix_area, old_prefix = 0;
-	struct outcome moved, translated, home;
-
-	copy(prefix_area, lowcore(), sizeof(prefix_area));
-	dat_map(WINDOW + NPAGES * PAGE, prefix + PAGE);
-	asm volatile("spx %0" : : "Q" (((u32 []){ prefix })[0]) : "memory");
-	make_discarded(PAGE);
-	moved = touch(REAL, load, prefix + PAGE);
-	translated = touch(DAT, load, WINDOW + NPAGES * PAGE);
-	home = touch(REAL, load, PAGE);
-	essa(SET_STABLE, PAGE);
-	asm volatile("spx %0" : : "Q" (((u32 []){ old_prefix })[0]) : "memory");
-
-	discard_fault(&moved, (u64)load, PAGE);
-	discard_fault(&translated, (u64)load, PAGE);
-	equal("the prefix area itself", home.code, NONE);
-}
-
 /* LRA translates and touches nothing: a handler may resolve its operand by it. */
 INSN(load_real_address, "lra %r1,0(%r2)");
 
@@ -472,23 +756,34 @@ static void the_instruction_after_essa_sees_its_effect(void)
 void test_access(void)
 {
 	if (mode & ALWAYS) {
+		vectors_on();
 		accesses_to_a_discarded_block("real_", REAL, 0);
 		accesses_to_a_discarded_block("translated_", DAT, 0);
 		accesses_to_a_discarded_block("real_crossing_", REAL, 1);
 		accesses_to_a_discarded_block("translated_crossing_", DAT, 1);
 	}
+	TEST(ALWAYS, all_accesses_in_24_bit_mode);
+	TEST(ALWAYS, all_accesses_in_31_bit_mode);
+	TEST(ALWAYS, all_accesses_translated_in_31_bit_mode);
 	TEST(ALWAYS, fetch_real);
 	TEST(ALWAYS, fetch_translated);
+	TEST(ALWAYS, fetch_in_24_bit_mode);
+	TEST(ALWAYS, fetch_translated_in_31_bit_mode);
 	TEST(ALWAYS, fetch_across_blocks_real);
 	TEST(ALWAYS, fetch_across_blocks_translated);
 	TEST(ALWAYS, branch_into_a_discarded_block);
 	TEST(ALWAYS, target_of_execute);
 	TEST(ALWAYS, target_of_execute_relative_long);
+	TEST(ALWAYS, target_of_execute_across_blocks);
+	TEST(ALWAYS, operand_of_an_executed_instruction);
+	TEST(ALWAYS, prefetch_and_load_to_boundary_do_not_touch);
+	TEST(ALWAYS, test_protection_of_a_discarded_block_is_an_access);
+	TEST(ALWAYS, a_long_move_stops_at_the_discarded_block);
 	TEST(ALWAYS, move_page);
 	TEST(ALWAYS, store_system_information_into_a_discarded_block);
 	TEST(ALWAYS, retry_reads_zeros);
 	TEST(ALWAYS, in_24_and_31_bit_mode_too);
-	TEST(ALWAYS, the_address_is_absolute_under_prefixing);
+	TEST(ALWAYS, an_operand_that_wraps_in_24_bit_mode);
 	TEST(ALWAYS, load_real_address_of_a_discarded_block_translates);
 	TEST(ALWAYS, both_operands_discarded_fault_one_after_the_other);
 	TEST(ALWAYS, neighbours_of_a_discarded_block_stay);

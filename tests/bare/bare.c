@@ -6,7 +6,7 @@
 int mode;
 u8 pages[NPAGES][PAGE] __attribute__((aligned(PAGE)));
 
-extern const u8 run_svc[], run_pgm[], cpu_start[];
+extern const u8 run_svc[], run_pgm[], run_restart[], cpu_start[];
 void run_psw(void);
 u8 boot_stack[4 * PAGE] __attribute__((aligned(8)));
 asm(".globl boot_stack_end\nboot_stack_end = boot_stack + 4 * 4096");
@@ -28,6 +28,8 @@ void lowcore_init(struct lowcore *lc)
 		psw[0] = DISABLED_WAIT;
 		psw[1] = 0xdead0000 + ((u64)psw & 0xfff);
 	}
+	lc->restart_new[0] = REAL;
+	lc->restart_new[1] = (u64)run_restart;
 	lc->svc_new[0] = REAL;
 	lc->svc_new[1] = (u64)run_svc;
 	lc->pgm_new[0] = REAL;
@@ -171,6 +173,46 @@ void *memcpy(void *to, const void *from, u64 len)
 	return to;
 }
 
+static void wait_for_host(const char *request)
+{
+	volatile u64 *restarted = &lowcore()->restarted;
+
+	for (u64 limit = tod_ms() + 20000; !*restarted; ) {
+		if (tod_ms() > limit) {
+			say("# %s: not done within 20 s\n", request);
+			equal("the host answers", 0, 1);
+			return;
+		}
+	}
+}
+
+void host(const char *request)
+{
+	lowcore()->restarted = 0;
+	say("@@%s\n@@done\n", request);
+	wait_for_host(request);
+}
+
+void host_at(const char *request, u64 address, const char *more)
+{
+	lowcore()->restarted = 0;
+	say("@@%s 0x%lx %s\n@@done\n", request, address, more);
+	wait_for_host(request);
+}
+
+void set_key(u64 address, int key)
+{
+	asm volatile("sske %0,%1" : : "d" ((u64)key), "a" (address) : "memory");
+}
+
+int get_key(u64 address)
+{
+	u64 key = 0;
+
+	asm volatile("iske %0,%1" : "+d" (key) : "a" (address) : "memory");
+	return key & 0xff;
+}
+
 /* DAT: one segment table (2 GiB); page tables of 1 MiB each. */
 
 #define SEGMENT		(1UL << 20)
@@ -270,6 +312,11 @@ void cpu1_wait(void)
 		barrier();
 }
 
+u64 cpu1_prefix(void)
+{
+	return (u64)&lowcore1;
+}
+
 void cpu1_stop(void)
 {
 	while (sigp(0x05, 0) == 2)
@@ -287,6 +334,16 @@ static const struct { const char *name; int bit; } modes[] = {
 	{ "nodat-absent", NODAT_ABSENT },
 	{ "strict", STRICT },
 	{ "strict-all", STRICT_ALL },
+	{ "reset", RESET },
+	{ "random", RANDOM },
+	{ "device", DEVICE },
+	{ "poison", ALWAYS | POISON },
+	{ "guest-discard", GUEST_DISCARD },
+	{ "preserved", PRESERVED },
+	{ "kvm", KVM },
+	{ "kvm-reset", KVM | RESET },
+	{ "bench", BENCH },
+	{ "bench-quick", BENCH | BENCH_QUICK },
 };
 
 static bool is(const char *a, const char *b)
@@ -306,13 +363,32 @@ void __attribute__((noreturn)) main(void)
 			mode = modes[i].bit;
 	if (!mode)
 		say("Bail out! unknown mode on the command line: %s\n", command_line);
-	test_exceptions();
-	if (mode & ~ABSENT) {
+	if (mode & BENCH) {
+		bench();
+		load_psw(DISABLED_WAIT, 0xfff);
+	}
+	if (mode & DEVICE) {
+		test_device();
+	} else if (mode & RESET) {
+		test_reset();
+	} else {
+		if (!(mode & ALWAYS))
+			test_keys();
+		test_exceptions();
+	}
+	if (!(mode & (ABSENT | RESET | DEVICE))) {
 		dat_init();
 		test_states();
 		test_access();
+		test_prefix();
 		test_host();
 		test_cpus();
+		/* Earlier, all of the above would run with storage keys in use. */
+		if (mode & ALWAYS)
+			test_keys();
+		test_discard();
+		test_preserved();
+		test_kvm();
 	}
 	bad = test_totals();
 	/* 0xfff asks QEMU to shut down; anything else is a panic. */

@@ -35,7 +35,7 @@ struct lowcore {
 	u8 pad200[0x300 - 0x200];
 	u64 run_psw[2];
 	u64 outcome;
-	u64 pad318;
+	u64 restarted;
 	u64 stack;
 	u8 pad328[0x400 - 0x328];
 	u64 saved_grs[16], in_grs[16], out_grs[16];
@@ -47,6 +47,7 @@ struct lowcore {
 #define AM31		0x0000000080000000UL
 #define REAL		0x0000000180000000UL
 #define DAT		0x0400000180000000UL
+#define DAT_ON		0x0400000000000000UL
 #define PROBLEM		0x0001000180000000UL
 #define DISABLED_WAIT	0x0002000180000000UL
 
@@ -62,7 +63,7 @@ enum {
 
 /* ESSA: operations, and the states that come back */
 enum { GET, SET_STABLE, SET_UNUSED, SET_VOLATILE, SET_POTENTIAL, SET_STABLE_RESIDENT,
-       SET_STABLE_IF_RESIDENT, SET_STABLE_NODAT };
+       SET_STABLE_IF_RESIDENT, SET_STABLE_NODAT, DISCARD = 15 };
 enum { Sr = 0x0, Sp = 0x2, Sz = 0x3, Ur = 0x4, Uz = 0x7, Pr = 0x8, Vr = 0xc, Vz = 0xf };
 #define USAGE		0x0c
 #define NODAT		0x20
@@ -76,6 +77,15 @@ enum {
 	NODAT_ABSENT = 8,	/* no facility 147 */
 	STRICT = 16,		/* access to a discarded unused block is refused */
 	STRICT_ALL = 32,	/* ... to any unused block */
+	RESET = 64,		/* a reset starts the program again */
+	RANDOM = 128,		/* the host discards by a random choice */
+	POISON = 256,		/* discarded blocks are not freed, but filled */
+	GUEST_DISCARD = 512,	/* ESSA 15: the guest asks for a discard */
+	PRESERVED = 1024,	/* there is a page file */
+	KVM = 2048,		/* the host behaves as Linux KVM */
+	BENCH = 4096,		/* no tests: for tests/bench-host */
+	BENCH_QUICK = 8192,
+	DEVICE = 16384,		/* as ALWAYS, with a page file and a virtio-rng; device.c only */
 };
 extern int mode;
 
@@ -116,10 +126,20 @@ void dat_init(void);
 void dat_load(void);
 void diag308_reset(int subcode);
 
+/* Asks the runner for something, and waits until it was done. */
+void host(const char *request);
+void host_at(const char *request, u64 address, const char *more);
+
+/* Storage keys: the change bit decides what becomes of a potentially volatile block. */
+#define KEY_CHANGED	2
+void set_key(u64 address, int key);
+int get_key(u64 address);
+
 void cpu1_init(void);
 void cpu1_run(void (*job)(void));
 void cpu1_wait(void);
 void cpu1_stop(void);
+u64 cpu1_prefix(void);
 
 /* access.c: stubs and how to judge them, also for several CPUs */
 #define BAD	2		/* the block under test */
@@ -143,11 +163,19 @@ void allowed(const char *what, u64 state, u32 set);
 bool failed(void);
 
 /* The tests, in the order in which they run. */
+void test_keys(void);
 void test_exceptions(void);
 void test_states(void);
 void test_access(void);
+void test_prefix(void);
+void test_reset(void);
+void test_preserved(void);
+void test_discard(void);
+void test_kvm(void);
+void bench(void);
 void test_host(void);
 void test_cpus(void);
+void test_device(void);
 
 /* One TAP line. */
 #define TEST(modes, function)						\

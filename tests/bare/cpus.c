@@ -230,6 +230,181 @@ static void a_block_that_stays_does_not_suffer(void)
 	equal("wrong words", wrong, 0);
 }
 
+/* The same real address is another block on a CPU with another prefix. */
+static struct outcome one1, home1;
+
+static void touch_both_on_cpu1(void)
+{
+	one1 = touch(REAL, load, PAGE);
+	home1 = touch(REAL, load, address);
+}
+
+static void the_same_real_address_is_another_block_on_each_cpu(void)
+{
+	u64 block = cpu1_prefix() + PAGE;
+
+	address = block;
+	for (int i = 0; i < LOOPS; i++) {
+		bool discarded = i % 2;
+		struct outcome one0, home0;
+
+		if (discarded)
+			make_discarded(block);
+		else
+			essa(SET_STABLE, block);
+		cpu1_run(touch_both_on_cpu1);
+		one0 = touch(REAL, load, PAGE);
+		home0 = touch(REAL, load, block);
+		cpu1_wait();
+		equal("CPU 0, real 1", one0.code, NONE);
+		equal("CPU 1, the area of its prefix", home1.code, NONE);
+		if (discarded) {
+			discard_fault(&home0, (u64)load, block);
+			discard_fault(&one1, (u64)load, block);
+		} else {
+			equal("CPU 0, the area", home0.code, NONE);
+			equal("CPU 1, real 1", one1.code, NONE);
+		}
+	}
+	essa(SET_STABLE, block);
+}
+
+/*
+ * What the other CPU stores must be in the block before it goes, or not at all: a store
+ * that lands in the new, zero frame is a discard in the middle of an instruction.
+ */
+INSN(move_page_into, "mvpg %r2,%r4");
+INSN(move_long_into, "mvcle %r2,%r4,0\n\tjo move_long_into");
+INSN(purge_and_store, "ptlb\n\tstg %r3,0(%r2)");
+INSN(store_everywhere, "lghi %r1,512\n0:\tstg %r3,0(%r2)\n\tla %r2,8(%r2)\n\tbrctg %r1,0b");
+
+static volatile u64 hold, held;
+
+static void store_until_held(void)
+{
+	struct regs in = { .gr = { [2] = address, [3] = PAGE, [4] = (u64)pages[GOOD],
+				   [5] = PAGE } };
+
+	while (!stop) {
+		struct outcome o = run(mask, code, &in);
+
+		if (o.code != NONE && o.code != DISCARDED)
+			wrong++;
+		progress++;
+		while (hold && !stop)
+			held = hold;
+	}
+}
+
+static void stores_while_the_block_goes(u64 m, const u8 *c, int rounds)
+{
+	u64 block = (u64)pages[BAD];
+
+	mask = m;
+	code = c;
+	address = address_of(m, BAD);
+	stop = 0;
+	hold = held = 0;
+	wrong = 0;
+	fill(pages[GOOD], 0x33, PAGE);
+	essa(SET_STABLE, block);
+	cpu1_run(store_until_held);
+	for (int i = 0; i < rounds && !failed(); i++) {
+		wait_for_progress();
+		for (int pause = i % 64; pause; pause--)
+			barrier();
+		essa(SET_VOLATILE, block);
+		barrier();
+		hold = i + 1;
+		while (held != hold)
+			barrier();
+		equal("discarded", essa(GET, block), Vz);
+		essa(SET_STABLE, block);
+		equal("zeros", filled(pages[BAD], 0, PAGE), 1);
+		hold = 0;
+		barrier();
+	}
+	stop = 1;
+	cpu1_wait();
+	equal("wrong outcomes", wrong, 0);
+}
+
+static void page_move_of_the_other_cpu_ends_before_the_block_goes(void)
+{
+	stores_while_the_block_goes(REAL, move_page_into, 60);
+	stores_while_the_block_goes(DAT, move_page_into, 60);
+}
+
+static void long_move_of_the_other_cpu_ends_before_the_block_goes(void)
+{
+	stores_while_the_block_goes(DAT, move_long_into, 60);
+}
+
+static void store_after_a_purge_of_the_other_cpu_ends_before_the_block_goes(void)
+{
+	stores_while_the_block_goes(DAT, purge_and_store, 60);
+}
+
+static void stores_of_the_other_cpu_end_before_the_block_goes(void)
+{
+	stores_while_the_block_goes(DAT, store_everywhere, 60);
+}
+
+/*
+ * One CPU makes the block volatile, the other one stable again.  The answer "volatile,
+ * resident" is a promise: the block is stable now and holds what it held.  So many
+ * operations in one piece of code are under way when the other CPU's one comes.
+ */
+INSN(set_stable_if_resident, ".rept 100\n\t.insn rrf,0xb9ab0000,%r1,%r2,6,0\n\t"
+     "ogr %r5,%r1\n\t.endr");
+
+static volatile u64 go, gone;
+
+static void make_volatile_when_told(void)
+{
+	for (u64 last = 0; !stop; ) {
+		if (go == last)
+			continue;
+		last = go;
+		for (int pause = last % 16; pause; pause--)
+			barrier();
+		essa(SET_VOLATILE, address);
+		barrier();
+		gone = last;
+	}
+}
+
+static void a_block_made_stable_in_time_keeps_its_content(void)
+{
+	u64 block = (u64)pages[BAD], lost = 0;
+	struct regs in = { .gr = { [2] = block } };
+
+	stop = 0;
+	address = block;
+	go = gone = 0;
+	cpu1_run(make_volatile_when_told);
+	for (u64 i = 1; i <= 2 * ROUNDS; i++) {
+		struct outcome o;
+
+		essa(SET_STABLE, block);
+		*(volatile u64 *)block = i;
+		barrier();
+		go = i;
+		barrier();
+		o = run(REAL, set_stable_if_resident, &in);
+		while (gone != i)
+			barrier();
+		if (o.out.gr[5] == Vr) {
+			lost += essa(GET, block) != Sr ||
+				touch(REAL, load, block).out.gr[1] != i;
+		}
+	}
+	stop = 1;
+	cpu1_wait();
+	essa(SET_STABLE, block);
+	equal("promises broken", lost, 0);
+}
+
 /* Both at once, on the same few blocks, without any order. */
 static void change_and_touch(u64 random)
 {
@@ -274,7 +449,7 @@ static void both_cpus_change_and_touch(void)
 
 void test_cpus(void)
 {
-	if (!(mode & (PLAIN | ALWAYS)))
+	if (!(mode & (PLAIN | ALWAYS | RANDOM)))
 		return;
 	TEST(~0, cpu1_init);
 	TEST(ALWAYS, real_load_on_the_other_cpu);
@@ -285,7 +460,13 @@ void test_cpus(void)
 	TEST(ALWAYS, translated_compare_and_swap_on_the_other_cpu);
 	TEST(ALWAYS, endless_loops_on_the_other_cpu_end);
 	TEST(PLAIN, a_discard_by_the_host_ends_endless_loops_too);
+	TEST(ALWAYS, the_same_real_address_is_another_block_on_each_cpu);
+	TEST(ALWAYS, page_move_of_the_other_cpu_ends_before_the_block_goes);
+	TEST(ALWAYS, long_move_of_the_other_cpu_ends_before_the_block_goes);
+	TEST(ALWAYS, store_after_a_purge_of_the_other_cpu_ends_before_the_block_goes);
+	TEST(ALWAYS, stores_of_the_other_cpu_end_before_the_block_goes);
+	TEST(ALWAYS, a_block_made_stable_in_time_keeps_its_content);
 	TEST(ALWAYS, a_block_that_stays_does_not_suffer);
-	TEST(PLAIN | ALWAYS, both_cpus_change_and_touch);
+	TEST(PLAIN | ALWAYS | RANDOM, both_cpus_change_and_touch);
 	cpu1_stop();
 }

@@ -26,7 +26,8 @@ static void absent_facility_is_an_operation_exception(void)
 
 static void m3_of_8_to_15_is_a_specification_exception(void)
 {
-	for (int m3 = 8; m3 < 16; m3++)
+	/* 15 is something else only for guests that were promised so. */
+	for (int m3 = 8; m3 < (mode & GUEST_DISCARD ? 15 : 16); m3++)
 		refused(REAL, m3, page0(), SPECIFICATION);
 }
 
@@ -115,7 +116,7 @@ static void stsi_names_the_host(void)
 	asm volatile("stsi 0(%2)" : "+d" (function), "+d" (selector)
 		     : "a" (sysib) : "cc", "memory");
 	/* 32 bytes of header; the identifier is 24 bytes into the first description. */
-	equal("identifier", same(sysib + 32 + 24, mode & ABSENT ? other : cmm, 16), 1);
+	equal("identifier", same(sysib + 32 + 24, mode & (ABSENT | KVM) ? other : cmm, 16), 1);
 }
 
 void test_exceptions(void)
@@ -129,5 +130,5 @@ void test_exceptions(void)
 	TEST(~ABSENT, in_24_bit_mode_8_to_23_is_all_of_the_address);
 	TEST(~ABSENT, in_31_bit_mode_bits_above_are_ignored);
 	TEST(~ABSENT, r2_is_an_absolute_address_whatever_the_prefix_and_dat_are);
-	TEST(PLAIN | ABSENT, stsi_names_the_host);
+	TEST(PLAIN | ABSENT | KVM, stsi_names_the_host);
 }

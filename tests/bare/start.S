@@ -5,7 +5,9 @@
  */
 
 #define RUN_PSW		0x300
+#define RESTART_OLD	0x120
 #define OUTCOME		0x310
+#define RESTARTED	0x318
 #define STACK		0x320
 #define SAVED_GRS	0x400
 #define IN_GRS		0x480
@@ -14,7 +16,13 @@
 	/* QEMU copies the command line to 0x10480 when the entry is 0x10000. */
 	.section .head, "ax"
 	.globl start
-start:	larl	%r15, boot_stack_end
+start:	larl	%r2, bss_start		/* a second boot finds what the first one left */
+	larl	%r3, bss_end
+	sgr	%r3, %r2
+	lghi	%r5, 0
+0:	mvcle	%r2, %r4, 0
+	jo	0b
+	larl	%r15, boot_stack_end
 	aghi	%r15, -160
 	brasl	%r14, main
 	.org	0x480
@@ -57,6 +65,12 @@ run_pgm:
 	lmg	%r0, %r15, SAVED_GRS
 	br	%r14
 0:	brasl	%r14, unexpected
+
+	/* The runner says "done" by restarting a CPU that waits for it. */
+	.globl run_restart
+run_restart:
+	mvghi	RESTARTED, 1
+	lpswe	RESTART_OLD
 
 	/* diag308_reset(subcode): the CPU goes on with the PSW at 0. */
 	.globl diag308_reset

@@ -149,42 +149,6 @@ static void set_stable_no_dat_makes_any_usage_stable(void)
 	essa(SET_STABLE, page());
 }
 
-enum { MODIFIED_CLEAR = 0, LOAD_NORMAL = 1 };
-
-static void states_before_a_reset(void)
-{
-	fill(pages[0], 0x5a, 4 * PAGE);
-	essa(SET_STABLE_NODAT, (u64)pages[0]);
-	essa(SET_UNUSED, (u64)pages[1]);
-	essa(SET_VOLATILE, (u64)pages[2]);
-}
-
-/* Leaves everything as it was at start. */
-static void states_after_a_reset(void)
-{
-	dat_load();
-	equal("stable, no-DAT cleared", essa(SET_STABLE, (u64)pages[0]), Sr);
-	equal("never changed", essa(GET, (u64)pages[3]), Sr);
-	essa(SET_STABLE, (u64)pages[1]);
-	essa(SET_STABLE, (u64)pages[2]);
-}
-
-static void load_normal_reset_clears_no_dat(void)
-{
-	states_before_a_reset();
-	diag308_reset(LOAD_NORMAL);
-	states_after_a_reset();
-}
-
-static void modified_clear_reset_makes_all_blocks_stable(void)
-{
-	states_before_a_reset();
-	diag308_reset(MODIFIED_CLEAR);
-	equal("was unused", essa(GET, (u64)pages[1]) & USAGE, 0);
-	equal("was volatile", essa(GET, (u64)pages[2]) & USAGE, 0);
-	states_after_a_reset();
-}
-
 void test_states(void)
 {
 	TEST(~0, all_blocks_are_stable_at_start);
@@ -196,6 +160,4 @@ void test_states(void)
 	TEST(ALWAYS, an_unused_zero_block_reads_as_zeros);
 	TEST(PLAIN | ALWAYS, set_stable_no_dat_marks_and_set_stable_clears);
 	TEST(PLAIN | ALWAYS, set_stable_no_dat_makes_any_usage_stable);
-	TEST(PLAIN | ALWAYS, load_normal_reset_clears_no_dat);
-	TEST(PLAIN | ALWAYS, modified_clear_reset_makes_all_blocks_stable);
 }
