@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -124,6 +125,32 @@ class Project:
     def done(self):
         """The digest of what build/NAME holds, or None."""
         return read(os.path.join(self.state, "done"))
+
+    def pristine_tree(self, home):
+        """A copy of the tree, in home/NAME, as it is without our series.
+
+        Files that did not change keep their times, so builds there are incremental.
+        Built in home/NAME-obj, it shares the compiler cache with the tree itself.
+        """
+        tree = os.path.join(home, self.name)
+        mark = f"{tree}-copied"
+        source = read(os.path.join(self.state, "source"))
+        key, *before = (read(mark) or "\n").splitlines()
+        ours = (read(os.path.join(self.state, "written")) or "").split()
+        if key != source:
+            print(f"# copying build/{self.name}", flush=True)
+            shutil.rmtree(tree, ignore_errors=True)
+            shutil.rmtree(f"{tree}-obj", ignore_errors=True)
+            os.makedirs(f"{tree}-obj")
+            shutil.copytree(self.tree, tree, symlinks=True)
+            before = []
+        touched = sorted({*ours, *before})
+        write(mark, "\n".join([source, *touched]) + "\n")
+        for path in touched:
+            # What has left the series since is pristine in the tree itself.
+            base = os.path.join(self.state, "pristine") if path in ours else self.tree
+            copy(os.path.join(base, path), os.path.join(tree, path))
+        return tree
 
     def archive(self):
         """The path of the fetched and checked archive."""

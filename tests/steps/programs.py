@@ -16,6 +16,11 @@ def bare(report):
     report.tap("bare metal", [os.path.join(TESTS, "bare/run"), "--qemu", place.QEMU])
 
 
+def qtest(report):
+    """The device's own test in QEMU's suite; all of the suite: make check-qtest."""
+    report.tap("qtest", [os.path.join(TESTS, "check-qtest"), "s390-cmma-test"])
+
+
 def story(report):
     """The main job: its own exit status says whether all of it held."""
     log = os.path.join(place.LOGS, "story.txt")
