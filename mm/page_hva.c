@@ -15,6 +15,7 @@
 #include <linux/mm.h>
 #include <linux/page_hva.h>
 #include <linux/pagemap.h>
+#include <linux/swap.h>
 #include <kunit/static_stub.h>
 #include "internal.h"
 #include "page_hva_stat.h"
@@ -182,6 +183,23 @@ out:
 }
 
 /**
+ * __page_hva_unmapped - make a folio volatile after its last unmap
+ * @folio: a folio that is eligible; the caller puts its reference next
+ *
+ * Unmapping marks the folio accessed first, and if that activates it, a batch
+ * of this CPU has a reference.
+ *
+ * Context: Page table locks may be held.
+ */
+void __page_hva_unmapped(struct folio *folio)
+{
+	if (__page_hva_make_volatile(folio, 1, PAGE_HVA_PUT))
+		return;
+	lru_add_drain();
+	page_hva_make_volatile(folio, 1, PAGE_HVA_PUT);
+}
+
+/**
  * __page_hva_free - make a page stable that is being freed
  * @page: a page with PG_hva_volatile set and no references
  *
@@ -193,6 +211,29 @@ void __page_hva_free(struct page *page)
 	__clear_bit(PG_hva_writable, &page->flags);
 	page_hva_set_stable(page);
 	page_hva_count(PAGE_HVA_FREED);
+}
+
+/**
+ * __page_hva_release_private - free what a clean folio does not need any more
+ * @folio: a folio with private data; the caller has a reference
+ *
+ * As reclaim does it.  Data that is still in use, like a buffer of a journal
+ * that is committing, stays until the next read.
+ *
+ * Whoever pinned the folio may dirty it later, which a filesystem can not cope
+ * with if its data is gone.  Whoever pins it after the test finds a clean folio
+ * without a writable page table entry: the page fault that makes one waits for
+ * the folio lock, and lets the filesystem attach its data again.
+ */
+void __page_hva_release_private(struct folio *folio)
+{
+	if (folio_test_dirty(folio) || folio_test_writeback(folio) ||
+	    !folio_trylock(folio))
+		return;
+	if (folio->mapping && !folio_test_dirty(folio) &&
+	    !folio_maybe_dma_pinned(folio))
+		filemap_release_folio(folio, GFP_NOWAIT | __GFP_NOWARN);
+	folio_unlock(folio);
 }
 
 /* Is the folio, which the caller holds a reference to, without its content? */

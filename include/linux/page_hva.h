@@ -89,6 +89,8 @@ bool __page_hva_make_stable(struct folio *folio);
 bool __page_hva_make_volatile(struct folio *folio, int refs,
 			      enum page_hva_moment moment);
 void __page_hva_free(struct page *page);
+void __page_hva_release_private(struct folio *folio);
+void __page_hva_unmapped(struct folio *folio);
 bool __page_hva_transfer_dirty(struct folio *folio);
 bool page_hva_discard_locked(struct folio *folio);
 void page_hva_discard(struct folio *folio);
@@ -152,19 +154,54 @@ static inline void page_hva_make_volatile(struct folio *folio, int refs,
 		__page_hva_make_volatile(folio, refs, moment);
 }
 
-/* The caller is about to put its reference to the folio of @page. */
-static inline void page_hva_put_page(struct page *page)
-{
-	if (page_hva_enabled())
-		page_hva_make_volatile(page_folio(page), 1, PAGE_HVA_PUT);
-}
-
 /* A batch of folios loses its references; see page_hva_make_volatile(). */
 static inline void page_hva_put_batch(struct folio **folios, unsigned int nr)
 {
 	if (page_hva_enabled())
 		while (nr--)
 			page_hva_make_volatile(folios[nr], 1, PAGE_HVA_PUT);
+}
+
+/**
+ * page_hva_put_read - a read is about to put its references to folios
+ * @folios: the folios
+ * @nr: how many
+ *
+ * What was written keeps buffer heads or iomap state that nobody needs once it
+ * is clean.  Being read shows that it is worth to be cached, and the reader may
+ * take the folio lock, so this is where they go.
+ *
+ * Context: May sleep.
+ */
+static inline void page_hva_put_read(struct folio **folios, unsigned int nr)
+{
+	unsigned int i;
+
+	if (!page_hva_enabled())
+		return;
+	for (i = 0; i < nr; i++)
+		if (unlikely(folio_test_private(folios[i])))
+			__page_hva_release_private(folios[i]);
+	page_hva_put_batch(folios, nr);
+}
+
+/* The same for a single page, whose folio may be locked. */
+static inline void page_hva_put_page(struct page *page)
+{
+	struct folio *folio;
+
+	if (!page_hva_enabled())
+		return;
+	folio = page_folio(page);
+	page_hva_put_read(&folio, 1);
+}
+
+/* A page table entry of @folio is gone, its reference is put next. */
+static inline void page_hva_unmapped(struct folio *folio)
+{
+	if (page_hva_enabled() && !folio_mapped(folio) &&
+	    !(READ_ONCE(folio->flags) & PAGE_HVA_FLAGS_CLEAR))
+		__page_hva_unmapped(folio);
 }
 
 /*
@@ -402,6 +439,14 @@ static inline void page_hva_put_page(struct page *page)
 }
 
 static inline void page_hva_put_batch(struct folio **folios, unsigned int nr)
+{
+}
+
+static inline void page_hva_put_read(struct folio **folios, unsigned int nr)
+{
+}
+
+static inline void page_hva_unmapped(struct folio *folio)
 {
 }
 
