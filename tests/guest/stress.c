@@ -8,7 +8,7 @@
  * first write the pages back, drop them and read them again: pages of that kind are the ones that a host may take.
  *
  * usage: stress --dir DIR [--seed N] [--seconds S] [--procs P] [--only OP,OP] [--mem-pressure MB]
- *               [--hang SECONDS] [--dynamic PROGRAM]
+ *               [--hang SECONDS] [--dynamic PROGRAM] [--outside DIR]
  *        stress --list
  *        stress --selftest --dir DIR
  *
@@ -18,6 +18,8 @@
  *   --mem-pressure MB  one process more, which fills that much anonymous memory again and again
  *   --hang SECONDS     (60) an operation that takes longer is a failure
  *   --dynamic PROGRAM  (dynamic-hello beside this program) a dynamic program for exec-dynamic to copy and run
+ *   --outside DIR      if DIR has fixed0, fixed1, fixed2 or stripes, that file or block device is used instead of one in
+ *                      --dir; the fixed ones already hold what the seed makes of them
  *   --selftest         plants defects, and passes if each of them is found
  *
  * Exit status 0 and a last line "PASS seed=N ...": all was right. 1 and a line "FAIL seed=N op=...": it was not, the
@@ -450,14 +452,26 @@ static void init_file(struct file *f, uint64_t max)
 	must((intptr_t)f->blk);
 }
 
-static void make_files(void)
+/* Use a file of that name that is elsewhere, perhaps on a file system that cannot be written. */
+static bool link_outside(const char *outside, const char *name)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/%s", outside ? outside : "", name);
+	return outside && !access(path, F_OK) && !must(symlink(path, name));
+}
+
+static void make_files(const char *outside)
 {
 	char name[16];
 
 	for (int i = 0; i < RO_FILES; i++) {
 		snprintf(name, sizeof(name), "fixed%d", i);
 		init_file(&sh->ro[i], RO_SIZE);
-		make_file(&sh->ro[i], name, RO_SIZE);
+		if (link_outside(outside, name))
+			expect_file(&sh->ro[i], name, RO_SIZE);
+		else
+			make_file(&sh->ro[i], name, RO_SIZE);
 		sh->ro[i].fixed = true;
 	}
 	for (int i = 0; i < sh->nfiles; i++) {
@@ -466,6 +480,7 @@ static void make_files(void)
 		make_file(&sh->file[i], name, BLK * (1 + below(FILE_MAX / 2 / BLK)));
 	}
 	init_file(&sh->stripes, FILE_MAX / 4);
+	link_outside(outside, "stripes");
 	make_file(&sh->stripes, "stripes", FILE_MAX / 4);
 	release_all();
 	sync();
@@ -553,9 +568,9 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{ "dir", 1, 0, 'd' }, { "seed", 1, 0, 's' }, { "seconds", 1, 0, 't' }, { "procs", 1, 0, 'p' },
 		{ "only", 1, 0, 'o' }, { "mem-pressure", 1, 0, 'm' }, { "hang", 1, 0, 'h' }, { "dynamic", 1, 0, 'y' },
-		{ "sabotage", 1, 0, 'x' }, { "list", 0, 0, 'l' }, { "selftest", 0, 0, 'T' }, { }
+		{ "outside", 1, 0, 'u' }, { "sabotage", 1, 0, 'x' }, { "list", 0, 0, 'l' }, { "selftest", 0, 0, 'T' }, { }
 	};
-	const char *dir = NULL, *dynamic = NULL;
+	const char *dir = NULL, *dynamic = NULL, *outside = NULL;
 	int seconds = 10, count, opt;
 	bool self = false, flips, good;
 	char path[PATH_MAX];
@@ -586,6 +601,7 @@ int main(int argc, char **argv)
 		case 'm': pressure_mb = number(optarg, 1 << 20); break;
 		case 'h': sh->hang_ms = number(optarg, 1 << 20) * 1000; break;
 		case 'y': dynamic = optarg; break;
+		case 'u': outside = optarg; break;
 		case 'x': snprintf(sh->sabotage, sizeof(sh->sabotage), "%s", optarg); break;
 		case 'T': self = true; break;
 		case 'l':
@@ -597,7 +613,7 @@ int main(int argc, char **argv)
 	}
 	if (!dir || optind < argc || !sh->procs)
 		refuse("usage: stress --dir DIR [--seed N] [--seconds S] [--procs P] [--only OP,OP] [--mem-pressure MB] "
-		       "[--hang S] [--dynamic PROGRAM] | --list | --selftest --dir DIR");
+		       "[--hang S] [--dynamic PROGRAM] [--outside DIR] | --list | --selftest --dir DIR");
 	if (self)
 		return self_test(dir);
 
@@ -609,7 +625,7 @@ int main(int argc, char **argv)
 	if (statfs(".", &fs))
 		refuse("statfs: %m");
 	watch_signals();
-	make_files();
+	make_files(outside);
 	printf("stress: seed=%llu procs=%d seconds=%d in %s%s\n", (unsigned long long)sh->seed, sh->procs, seconds, path,
 	       fs.f_type == EXT4_MAGIC ? " (ext4)" : "");
 	fflush(stdout);

@@ -19,9 +19,10 @@ class StressFailed(GuestError):
 class Discarder(threading.Thread):
     """The host that takes everything, several times a second, by command."""
 
-    def __init__(self, guest):
+    def __init__(self, guest, takes):
         super().__init__(daemon=True)
         self.guest = guest
+        self.takes = takes
         self.end = threading.Event()
         self.taken = 0
         self.error = None
@@ -29,7 +30,7 @@ class Discarder(threading.Thread):
     def run(self):
         try:
             while not self.end.wait(0.3):
-                for what in ("volatile", "unused"):
+                for what in self.takes:
                     answer = self.guest.qmp.command("x-s390-cmma-discard", what=what)
                     self.taken += answer["discarded"]
         except (QmpError, OSError) as error:
@@ -44,14 +45,29 @@ class Discarder(threading.Thread):
         self.join()
 
 
-def one(policy, cpus, pressure, seed, *, seconds=SECONDS, kernel=place.KERNEL,
-        append="", more="", prepare=None, name=None):
-    """One guest; stress on ext4, then shortly on ramfs.  Raises when it fails."""
-    name = name or f"stress-{policy}-{cpus}-{'pressure' if pressure else 'calm'}"
-    options = ["-global", f"s390-cmma.policy={policy}"]
+def properties_of(policy, seed, takes):
+    """What the device is told for such a host."""
+    yield f"policy={policy}"
     if policy == "random":
-        options += ["-global", f"s390-cmma.seed={seed}",
-                    "-global", "s390-cmma.percent=30"]
+        yield f"seed={seed}"
+        yield "percent=30"
+    if "evict" in takes:        # QEMU removes its name at once
+        yield f"page-file={os.path.join(place.BUILD, f'page-file.{os.getpid()}')}"
+
+
+def one(policy, cpus, pressure, seed, *, seconds=SECONDS, kernel=place.KERNEL,
+        append="", more="", prepare=None, name=None, takes=None, properties=()):
+    """One guest; stress on ext4, then shortly on ramfs.  Raises when it fails.
+
+    takes is what the host takes by command all the time, properties are more
+    settings of the device.
+    """
+    name = name or f"stress-{policy}-{cpus}-{'pressure' if pressure else 'calm'}"
+    if takes is None:
+        takes = ("volatile", "unused") if policy == "none" else ()
+    options = []
+    for setting in (*properties_of(policy, seed, takes), *properties):
+        options += ["-global", f"s390-cmma.{setting}"]
     words = f"--seed {seed} --hang 40 {more}"
     if pressure:
         words += " --mem-pressure 160"
@@ -63,8 +79,8 @@ def one(policy, cpus, pressure, seed, *, seconds=SECONDS, kernel=place.KERNEL,
             guest.run(prepare)
         ext4 = f"stress --dir /mnt/write --seconds {seconds} {words}"
         try:
-            if policy == "none":
-                with Discarder(guest) as host:
+            if takes:
+                with Discarder(guest, takes) as host:
                     guest.run(ext4, timeout=seconds + 120)
                 assert not host.error, f"discard: {host.error}"
                 assert host.taken, "the host found nothing to discard"
@@ -72,8 +88,15 @@ def one(policy, cpus, pressure, seed, *, seconds=SECONDS, kernel=place.KERNEL,
                 guest.run(ext4, timeout=seconds + 120)
         except GuestError as error:
             raise StressFailed(str(error)) from None
-        faults = guest.qmp.command("x-query-s390-cmma")["discard-faults"]
-        assert faults, "the guest met no discarded page: the test shows nothing"
+        answer = guest.qmp.command("x-query-s390-cmma")
+        if policy == "kvm":
+            assert not answer["discard-faults"], "KVM presents no discard fault"
+            assert not answer["essa"][3], "the guest trusts a host that loses data"
+        else:
+            assert answer["discard-faults"], \
+                "the guest met no discarded page: the test shows nothing"
+        if "evict" in takes:
+            assert answer["paged-in"], "the guest touched no block that was paged out"
         guest.run("mkdir /tmp/ramfs && mount -t ramfs none /tmp/ramfs && "
                   f"stress --dir /tmp/ramfs --seconds 2 {words}", timeout=120)
         answer = guest.qmp.command("x-query-s390-cmma")
@@ -95,3 +118,17 @@ def matrix(report):
     with report.test(f"stress: policy always, one process locks its memory, seed {seed}"):
         one("always", 2, False, seed, more="--procs 1 --only mlock,populate",
             name="stress-alone")
+
+
+def hosts(report):
+    """Hosts that page out, that are like KVM, and that hold the guest to its word."""
+    seed = 1
+    with report.test("stress: the host evicts everything all the time"):
+        one("none", 2, False, seed, takes=("evict", "volatile"), name="stress-evict")
+    with report.test("stress: policy kvm, swapped out and aged; page_hva=on declines"):
+        one("kvm", 2, False, seed, takes=("evict", "age"), name="stress-kvm")
+    with report.test("stress: policy always, discarded blocks are poisoned"):
+        one("always", 2, False, seed, properties=("poison=on",), name="stress-poison")
+    with report.test("stress: policy always, no access to unused pages is let pass"):
+        one("always", 2, False, seed, properties=("strict-unused=all",),
+            name="stress-strict")

@@ -368,6 +368,8 @@ static int copy_range(void)
 		n = copy_file_range(s.fd, &from, d.fd, &to, s.len - done, 0);
 		if (n == (size_t)-1 && !done && (errno == ENOSYS || errno == EOPNOTSUPP))
 			return errno;
+		if (n == (size_t)-1 && sh->outside && (errno == EXDEV || errno == EINVAL))
+			return NOT_NOW;		/* from another file system, or from a device */
 		if (n == (size_t)-1 || !n)
 			fail("copy_file_range: %m");
 	}

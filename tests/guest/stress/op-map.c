@@ -267,6 +267,33 @@ static int advise(void)
 	return 0;
 }
 
+/*
+ * The kernel copies small pages to a large one, for the text of a program that nobody writes. It need not succeed;
+ * the large page goes again, or the other operations would find no small ones.
+ */
+static int collapse(void)
+{
+	const size_t large = 1 << 20;			/* of s390 */
+	struct area a = { .f = &sh->ro[below(RO_FILES)], .len = large };
+	char *room = anon(2 * large), *p = room + (-(uintptr_t)room & (large - 1));
+
+	a.off = below(a.f->size / large) * large;
+	a.fd = open_area(&a, O_RDONLY);
+	must((intptr_t)mmap(p, large, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, a.fd, a.off));
+	for (int i = 0; i < 2; i++) {
+		if (chance(70))
+			recycle(&a);
+		if (madvise(p, large, MADV_COLLAPSE) && errno == EINVAL && access("/sys/kernel/mm/transparent_hugepage", F_OK))
+			return EINVAL;
+		check(a.f, a.off, p, large);
+	}
+	must(madvise(p, large, MADV_DONTNEED));
+	errno = posix_fadvise(a.fd, a.off, large, POSIX_FADV_DONTNEED);
+	if (errno)
+		fail("fadvise: %m");
+	return 0;
+}
+
 static int residency(void)
 {
 	struct area a = area_read(PAGE, KIB64);
@@ -377,6 +404,7 @@ const struct op map_ops[] = {
 	{ "mprotect", protect, 5, false },
 	{ "mlock", lock_memory, 6, false },
 	{ "madvise", advise, 5, false },
+	{ "collapse", collapse, 2, true },
 	{ "mincore", residency, 2, false },
 	{ "mremap", move_mapping, 4, false },
 	{ "fork", fork_mapped, 6, false },

@@ -66,6 +66,7 @@ struct shared {
 	uint64_t seed;
 	int procs;
 	int nfiles;				/* that change */
+	bool outside;				/* it is the fixed files that matter */
 	int failed;
 	int64_t hang_ms;
 	int64_t deadline;
@@ -141,6 +142,7 @@ char *anon(size_t len);
 void write_at(int fd, const void *p, size_t len, uint64_t off);
 void read_at(int fd, void *p, size_t len, uint64_t off);
 void make_file(struct file *f, const char *name, size_t size);
+void expect_file(struct file *f, const char *name, size_t size);
 pid_t spawn(void);
 void reap(pid_t pid);
 void release_all(void);

@@ -1,0 +1,123 @@
+"""Each hook has a control: something that passes, and fails when the hook is off."""
+
+import collections
+import concurrent.futures
+import os
+import re
+import time
+
+from harness import place
+from harness.guest import Guest, GuestError
+
+SKIP = "/sys/kernel/debug/page_hva/skip"
+# How long, in seconds, with the hook; and at most without it.
+SHORT, LONG = 3, 40
+# What the kernel says about itself, most telling first in time.
+COMPLAINT = re.compile(r"page_hva: volatile pfn .*|Access to a discarded page.*|"
+                       r"WARNING: .*|BUG: .*|Kernel panic.*")
+AT_ONCE = 2             # guests: much of the time one of them boots, on one CPU
+
+
+def source(path):
+    with open(os.path.join(place.ROOT, path), encoding="utf-8") as file:
+        return file.read()
+
+
+def hooks_of_the_source():
+    """The names, in order; what names them must agree."""
+    sites = re.findall(r"^\tPAGE_HVA_SITE_(\w+),", source("include/linux/page_hva.h"),
+                       re.MULTILINE)
+    names = dict(re.findall(r'\[PAGE_HVA_SITE_(\w+)\]\s*=\s*"(\w+)"',
+                            source("mm/page_hva_debug.c")))
+    table = re.search(r"^Hooks\n=+\n.*?^name +where[^\n]*\n=+ +=+\n(.*?)^=+ +=+$",
+                      source("Documentation/mm/page_hva.rst"), re.MULTILINE | re.DOTALL)
+    rows = re.findall(r"^(\w+) ", table[1], re.MULTILINE) if table else []
+    assert sites, "no hook is found in the source"
+    assert set(sites) == set(names), \
+        f"hooks without a name, or names without one: {set(sites) ^ set(names)}"
+    assert set(rows) == set(names.values()), \
+        f"hooks that the documentation lacks, or invents: {set(rows) ^ set(names.values())}"
+    return [names[site] for site in sites]
+
+
+def stress(operations):
+    """Does something to provoke the hook; raises when it is noticed."""
+    def act(guest, seconds):
+        guest.run(f"stress --dir /mnt/write --seconds {seconds} --hang 60 "
+                  f"--only {operations}", timeout=seconds + 120)
+    return act
+
+
+def lock_volatile(guest, _):
+    """Lock what is mapped, and volatile; and then a host takes what is volatile."""
+    guest.run("locked start mlock-onfault /mnt/write/locked")
+    guest.qmp.command("x-s390-cmma-discard", what="volatile")
+    guest.run("locked end mlock-onfault")
+
+
+Control = collections.namedtuple("Control", "act policy append needs",
+                                 defaults=("always", "", None))
+HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage"
+
+
+class Skipped(Exception):
+    """This machine can not run a control."""
+
+CONTROLS = {
+    "lookup": Control(stress("pwrite")),
+    "read": Control(stress("loop")),
+    "short_read": Control(stress("pread")),
+    "splice": Control(stress("splice,splice-hold,sendfile")),
+    "fault": Control(stress("copy-on-write,map-shared-write")),
+    "wp_copy": Control(stress("copy-on-write,mprotect")),
+    "wp_shared": Control(stress("map-shared-write,read-into-mapping")),
+    "gup": Control(stress("vm-readv,proc-mem,vmsplice,direct-write-from-mapping")),
+    "gup_fast": Control(stress("vmsplice,direct-write-from-mapping")),
+    "mlock": Control(lock_volatile, policy="none"),
+    "migrate": Control(stress("compact,map-shared-read,pread")),
+    "collapse": Control(stress("collapse"), needs=HUGE_PAGES),
+    "free": Control(stress("pread"), append="page_poison=on"),
+}
+
+
+def one(hook, control):
+    """Returns what was said when the hook was off; raises if nothing was."""
+    start = time.monotonic()
+    options = ["-global", f"s390-cmma.policy={control.policy}"]
+    with Guest(place.QEMU, place.kernel("debug"), place.INITRD, drive=place.IMAGE,
+               append=f"page_hva=on kunit.enable=0 {control.append}", options=options,
+               log=os.path.join(place.LOGS, f"control-{hook}.log")) as guest:
+        if control.needs and guest.run(f"ls -d {control.needs}", check=False)[0]:
+            raise Skipped(f"the guest has no {control.needs}: TCG lacks the facility EDAT-1")
+        try:
+            control.act(guest, SHORT)
+        except GuestError as error:
+            raise GuestError(f"with all hooks: {error}") from None
+        guest.run(f"echo {hook} >{SKIP} && grep -x '{hook} off' {SKIP}")
+        try:
+            control.act(guest, LONG)
+        except GuestError as error:
+            words = COMPLAINT.search(guest.console.text()) or re.search(r"FAIL .*",
+                                                                        str(error))
+            # A test that must run into a time limit shows little.
+            assert words, f"without it, nobody says what is wrong: {error}"
+            return f"after {time.monotonic() - start:.0f} s: {words[0]}"
+    raise AssertionError("without it, nothing fails")
+
+
+def every_hook(report, *wanted):
+    """Runs the controls of the hooks in the source, or of those that are named."""
+    with report.test("controls: the hooks of the source are those with a control"):
+        hooks = hooks_of_the_source()
+        assert set(hooks) == set(CONTROLS), \
+            f"hooks without a control, or the reverse: {set(hooks) ^ set(CONTROLS)}"
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        results = {hook: pool.submit(one, hook, CONTROLS[hook])
+                   for hook in wanted or CONTROLS}
+        for hook, result in results.items():
+            name = f"controls: it is noticed when the hook {hook} is off"
+            if isinstance(result.exception(), Skipped):
+                report.skipped(name, str(result.exception()))
+                continue
+            with report.test(name):
+                print(f"#   {hook} {result.result()[:160]}", flush=True)
