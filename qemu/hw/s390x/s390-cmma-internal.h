@@ -13,6 +13,7 @@
 #include "exec/memory.h"
 #include "hw/s390x/s390-cmma.h"
 #include "hw/s390x/storage-attributes.h"
+#include "hw/s390x/storage-keys.h"
 
 /*
  * The state byte is what ESSA returns, and two bits of our own: "old" is for
@@ -44,6 +45,8 @@ struct S390CmmaState {
     bool poison;
     bool guest_discard;
     char *page_file;
+
+    S390SKeysState *skeys;
 
     uint8_t *state;
     uint64_t blocks;

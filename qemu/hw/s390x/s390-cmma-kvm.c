@@ -16,16 +16,13 @@
  */
 
 #include "qemu/osdep.h"
-#include "hw/s390x/storage-keys.h"
 #include "cpu.h"
 #include "s390-cmma-internal.h"
 
 /* KVM records changes only once the guest uses storage keys */
 static bool cmma_kvm_changed(S390CmmaState *s, uint64_t gfn)
 {
-    S390SKeysState *ss = s390_get_skeys_device();
-
-    return S390_SKEYS_GET_CLASS(ss)->skeys_are_enabled(ss) &&
+    return S390_SKEYS_GET_CLASS(s->skeys)->skeys_are_enabled(s->skeys) &&
            cmma_changed(s, gfn);
 }
 

@@ -26,7 +26,6 @@
 #include "hw/boards.h"
 #include "hw/qdev-properties.h"
 #include "hw/s390x/s390-virtio-ccw.h"
-#include "hw/s390x/storage-keys.h"
 #include "hw/s390x/s390-written.h"
 #include "migration/blocker.h"
 #include "system/tcg.h"
@@ -113,7 +112,7 @@ uint8_t cmma_guest_view(uint8_t state)
 
 bool cmma_changed(S390CmmaState *s, uint64_t gfn)
 {
-    return s390_skeys_changed(s390_get_skeys_device(), gfn);
+    return s390_skeys_changed(s->skeys, gfn);
 }
 
 /*
@@ -331,6 +330,8 @@ static void s390_cmma_realize(DeviceState *dev, Error **errp)
     Error *err = NULL;
 
     s->ram = ms->ram;
+    /* Looked up here: later, CPUs need it without the BQL */
+    s->skeys = s390_get_skeys_device();
     s->ram_blocks = memory_region_size(s->ram) / TARGET_PAGE_SIZE;
     s->blocks = s390_get_memory_limit(S390_CCW_MACHINE(ms)) / TARGET_PAGE_SIZE;
 
