@@ -8,8 +8,8 @@ from harness.guest import Guest, GuestError
 
 # What a panic says; the next kernel starts after it.
 PANIC = r"sysrq: Trigger a crash|Kernel panic|Internal error|\bBUG: |\bOops\b|cut here"
-# Files, gone or not, and free memory are where the next kernel goes.
-FILL = "find /mnt/tree -type f | head -n 1500 | xargs cat >/dev/null"
+# There have to be discarded pages where the next kernel goes.
+FILL = "find /mnt/tree -type f | head -n 1000 | xargs cat >/dev/null"
 NEXT = "cmma=off"
 ROUNDS = itertools.count(1)
 
@@ -23,7 +23,7 @@ def images(kernel):
 
 def boot(name, append="", allow=None):
     options = ["-global", "s390-cmma.policy=always", "-global", "s390-cmma.strict-unused=all"]
-    return Guest(place.QEMU, place.KERNEL, place.INITRD, drive=place.IMAGE, memory="768M",
+    return Guest(place.QEMU, place.KERNEL, place.INITRD, drive=place.IMAGE, memory="512M",
                  append=f"page_hva=on {append}", options=[*options, *images(place.KERNEL)],
                  allow=allow, log=os.path.join(place.LOGS, f"{name}.log"))
 
@@ -37,6 +37,8 @@ def start(guest, how, command, words, kernel):
                   f"[ \"$(cat $d/serial)\" != image{number} ] || "
                   f"head -c {os.path.getsize(path)} /dev/${{d##*/}} "
                   f">/mnt/write/image{number}; done; sync")
+    # The kernel goes where this one is, and what it does not need goes beyond.
+    guest.run("truncate -s 24M /mnt/write/image1")
     mark = f"round={next(ROUNDS)}"
     guest.run(f"kexec {how} /mnt/write/image0 /mnt/write/image1 'panic=-1 {words} {mark}'",
               timeout=120)
@@ -49,7 +51,7 @@ def start(guest, how, command, words, kernel):
         raise GuestError("FAIL this is still the first kernel")
 
 
-def reboot(guest, words=NEXT, kernel=place.KERNEL, seconds=2):
+def reboot(guest, words=NEXT, kernel=place.KERNEL, seconds=1):
     """kexec in a guest that is up; the next kernel has to work."""
     start(guest, "load", "kexec go", words, kernel)
     guest.run(f"stress --dir /mnt/write --seconds {seconds} --hang 40", timeout=120)
