@@ -7,7 +7,7 @@ FAILURES = re.compile(
     r"cut here|blocked for more than|\bstall(s|ed)?\b|soft lockup|hard LOCKUP|"
     r"INFO: (possible|trying|suspicious|task)|DEBUG_LOCKS_WARN|"
     r"Out of memory|oom-kill|EXT4-fs error|I/O error|\bnot ok\b|page_hva: .*can not|"
-    r"list_(add|del) corruption|Bad page|init: /dev/vda")
+    r"list_(add|del) corruption|Bad page|init: /dev/vd")
 
 # Lines that only repeat words given to the kernel.
 HARMLESS = re.compile(r"Kernel command line|Unknown kernel command line")

@@ -82,7 +82,11 @@ class Guest:
             raise
         self.ctl = socket.socket(socket.AF_UNIX)
         self.ctl.connect(self._wait_for(self.ctl_path, deadline))
-        self._read_until(b"@@ready\n", deadline, "boot")
+        self.wait_for_boot(deadline - time.monotonic())
+
+    def wait_for_boot(self, timeout):
+        """Wait for the guest to say that it is up, after a start or after kexec."""
+        self._read_until(b"@@ready\n", time.monotonic() + timeout, "boot")
 
     def stop(self):
         if self.process:

@@ -8,6 +8,7 @@ import time
 
 from harness import place
 from harness.guest import Guest, GuestError
+from steps import kexec
 
 SKIP = "/sys/kernel/debug/page_hva/skip"
 # How long, in seconds, with the hook; and at most without it.
@@ -55,9 +56,15 @@ def lock_volatile(guest, _):
     guest.run("locked end mlock-onfault")
 
 
-Control = collections.namedtuple("Control", "act policy append needs",
-                                 defaults=("always", "", None))
+Control = collections.namedtuple("Control", "act policy append needs options",
+                                 defaults=("always", "", None, ()))
+DEBUG = place.kernel("debug")
 HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage"
+
+
+def next_kernel(guest, _):
+    """Another kernel of the same kind comes up where free and cached pages were."""
+    kexec.reboot(guest, "page_hva=on kunit.enable=0", DEBUG, 1)
 
 
 class Skipped(Exception):
@@ -76,6 +83,7 @@ CONTROLS = {
     "mlock": Control(lock_volatile, policy="none"),
     "migrate": Control(stress("compact,map-shared-read,pread")),
     "collapse": Control(stress("collapse"), needs=HUGE_PAGES),
+    "hand_over": Control(next_kernel, options=list(kexec.images(DEBUG))),
     "free": Control(stress("pread"), append="page_poison=on"),
 }
 
@@ -83,7 +91,7 @@ CONTROLS = {
 def one(hook, control):
     """Returns what was said when the hook was off; raises if nothing was."""
     start = time.monotonic()
-    options = ["-global", f"s390-cmma.policy={control.policy}"]
+    options = ["-global", f"s390-cmma.policy={control.policy}", *control.options]
     with Guest(place.QEMU, place.kernel("debug"), place.INITRD, drive=place.IMAGE,
                append=f"page_hva=on kunit.enable=0 {control.append}", options=options,
                log=os.path.join(place.LOGS, f"control-{hook}.log")) as guest:

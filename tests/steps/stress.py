@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import threading
 
 from harness import place
@@ -120,9 +121,26 @@ def matrix(report):
             name="stress-alone")
 
 
+def says(report):
+    """What the kernel says about hosts that it does not trust."""
+    for words, expected in (
+            ("page_hva=on", "refused: this host is not known to deliver discard faults"),
+            ("page_hva=force", "forced: if this host does not deliver .* data is lost"),
+            ("page_hva=force cmma=off", "refused: no ESSA instruction, or switched off"),
+            ("", None)):
+        with report.test(f"hosts: policy kvm, '{words}': the kernel says what it does"), \
+                Guest(place.QEMU, place.KERNEL, place.INITRD, append=words,
+                      options=["-global", "s390-cmma.policy=kvm"],
+                      log=os.path.join(place.LOGS, "hosts-say.log")) as guest:
+            said = guest.run("dmesg | grep 'page_hva: ' || :").strip()
+            assert re.search(expected, said) if expected else not said, \
+                f"it says '{said}'"
+
+
 def hosts(report):
     """Hosts that page out, that are like KVM, and that hold the guest to its word."""
     seed = 1
+    says(report)
     with report.test("stress: the host evicts everything all the time"):
         one("none", 2, False, seed, takes=("evict", "volatile"), name="stress-evict")
     with report.test("stress: policy kvm, swapped out and aged; page_hva=on declines"):
