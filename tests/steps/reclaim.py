@@ -40,7 +40,8 @@ def build_page_types():
 def setup(guest):
     guest.run("mkdir /tmp/cgroup && mount -t cgroup2 none /tmp/cgroup && "
               f"echo +memory >/tmp/cgroup/cgroup.subtree_control && mkdir {GROUP}")
-    guest.run("mount -o remount,noatime /mnt; "
+    guest.run("mkdir /tmp/full && mount -t tmpfs -o size=100% none /tmp/full; "
+              "mount -o remount,noatime /mnt; "
               f"dd if=/dev/zero of={FILE} bs=1M count={PAGES // 256} 2>/dev/null; sync")
 
 
@@ -95,7 +96,7 @@ def limit(guest, pages):
 def exhaust(guest, pages):
     """Let everybody be short of so many pages."""
     guest.run("free=$(sed -n 's/^MemFree: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo); "
-              f"dd if=/dev/zero of=/tmp/big bs=1k count=$((free + {pages * 4})) 2>/dev/null",
+              f"dd if=/dev/zero of=/tmp/full/big bs=1k count=$((free + {pages * 4})) 2>/dev/null",
               timeout=120)
 
 
@@ -138,7 +139,7 @@ def shortage(guest, report):
         with report.test(f"reclaim: {name}, when all are short of memory, discarded folios "
                          "go first and are not activated"):
             gone_first(guest, exhaust, 2, 1)
-        guest.run("rm -f /tmp/big")
+        guest.run("rm -f /tmp/full/big")
 
 
 def refaults(guest, report):
