@@ -9,6 +9,7 @@ import time
 from harness import place
 from harness.guest import Guest, GuestError
 from steps import kexec
+from steps import reclaim
 
 SKIP = "/sys/kernel/debug/page_hva/skip"
 # How long, in seconds, with the hook; and at most without it.
@@ -59,6 +60,8 @@ def lock_volatile(guest, _):
 Control = collections.namedtuple("Control", "act policy append needs options",
                                  defaults=("always", "", None, ()))
 DEBUG = place.kernel("debug")
+Control = collections.namedtuple("Control", "act policy append needs memory",
+                                 defaults=("always", "", None, "1G"))
 HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage"
 
 
@@ -85,6 +88,8 @@ CONTROLS = {
     "collapse": Control(stress("collapse"), needs=HUGE_PAGES),
     "hand_over": Control(next_kernel, options=list(kexec.images(DEBUG))),
     "free": Control(stress("pread"), append="page_poison=on"),
+    "sweep": Control(reclaim.swept, policy="none", memory="256M"),
+    "reclaim": Control(reclaim.met, policy="none", memory="256M"),
 }
 
 
@@ -94,6 +99,7 @@ def one(hook, control):
     options = ["-global", f"s390-cmma.policy={control.policy}", *control.options]
     with Guest(place.QEMU, place.kernel("debug"), place.INITRD, drive=place.IMAGE,
                append=f"page_hva=on kunit.enable=0 {control.append}", options=options,
+               memory=control.memory,
                log=os.path.join(place.LOGS, f"control-{hook}.log")) as guest:
         if control.needs and guest.run(f"ls -d {control.needs}", check=False)[0]:
             raise Skipped(f"the guest has no {control.needs}: TCG lacks the facility EDAT-1")

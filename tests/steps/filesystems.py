@@ -1,7 +1,6 @@
 """The file systems of Linux on every policy of the host."""
 
 import os
-import re
 
 from harness import place
 from harness.guest import Guest, GuestError
@@ -135,8 +134,7 @@ def volatile_pages(guest):
 
 
 def counter(guest, name):
-    text = guest.run("cat /sys/kernel/debug/page_hva/stat")
-    return int(re.search(rf"^{name} (\d+)$", text, re.MULTILINE)[1])
+    return int(guest.run(f"sed -n 's/^page_hva_{name} //p' /proc/vmstat"))
 
 
 def large_folios(guest):

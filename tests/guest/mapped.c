@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * mapped FILE read|write|hold PAGES GO: map a file privately, wait until the file GO exists,
+ * access each page once, and print the major and minor faults.  read and write do so in no way
+ * that readahead likes; hold keeps the mapping until GO is gone.
+ */
+#include <err.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static struct rusage usage(void)
+{
+	struct rusage ru;
+
+	getrusage(RUSAGE_SELF, &ru);
+	return ru;
+}
+
+int main(int argc, char **argv)
+{
+	struct rusage before, after;
+	volatile char *map;
+	unsigned char sum = 0;
+	long i, pages;
+	int fd, write, hold;
+
+	if (argc != 5)
+		errx(2, "usage: mapped FILE read|write|hold PAGES GO");
+	write = !strcmp(argv[2], "write");
+	hold = !strcmp(argv[2], "hold");
+	pages = atol(argv[3]);
+	fd = open(argv[1], O_RDONLY);
+	if (fd < 0)
+		err(1, "%s", argv[1]);
+	map = mmap(NULL, pages * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	if (map == MAP_FAILED || (!hold && madvise((void *)map, pages * 4096, MADV_RANDOM)))
+		err(1, "mmap");
+	while (access(argv[4], F_OK))
+		usleep(10000);
+	before = usage();
+	for (i = 0; i < pages; i++) {
+		if (write)
+			map[i * 4096] = 1;
+		else
+			sum += map[i * 4096];
+	}
+	after = usage();
+	printf("major %ld minor %ld sum %u\n", after.ru_majflt - before.ru_majflt,
+	       after.ru_minflt - before.ru_minflt, sum);
+	fflush(stdout);
+	while (hold && !access(argv[4], F_OK))
+		usleep(10000);
+	return 0;
+}
