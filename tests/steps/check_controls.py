@@ -8,6 +8,7 @@ import time
 
 from harness import place
 from harness.guest import Guest, GuestError
+from steps import free
 
 SKIP = "/sys/kernel/debug/page_hva/skip"
 # How long, in seconds, with the hook; and at most without it.
@@ -55,8 +56,14 @@ def lock_volatile(guest, _):
     guest.run("locked end mlock-onfault")
 
 
-Control = collections.namedtuple("Control", "act policy append needs",
-                                 defaults=("always", "", None))
+def reuse_unused(guest, _):
+    """Use pages that became unused."""
+    free.wait_for_share(guest)
+    guest.run(free.COMPILE.format(8))
+
+
+Control = collections.namedtuple("Control", "act policy append needs more",
+                                 defaults=("always", "", None, ()))
 HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage"
 
 
@@ -77,13 +84,16 @@ CONTROLS = {
     "migrate": Control(stress("compact,map-shared-read,pread")),
     "collapse": Control(stress("collapse"), needs=HUGE_PAGES),
     "free": Control(stress("pread"), append="page_poison=on"),
+    "unused": Control(reuse_unused, more=("strict-unused=all",)),
 }
 
 
 def one(hook, control):
     """Returns what was said when the hook was off; raises if nothing was."""
     start = time.monotonic()
-    options = ["-global", f"s390-cmma.policy={control.policy}"]
+    options = []
+    for setting in (f"policy={control.policy}", *control.more):
+        options += ["-global", f"s390-cmma.{setting}"]
     with Guest(place.QEMU, place.kernel("debug"), place.INITRD, drive=place.IMAGE,
                append=f"page_hva=on kunit.enable=0 {control.append}", options=options,
                log=os.path.join(place.LOGS, f"control-{hook}.log")) as guest:
