@@ -10,6 +10,7 @@ from harness import place
 from harness.guest import Guest, GuestError
 from steps import kexec
 from steps import reclaim
+from steps import free
 
 SKIP = "/sys/kernel/debug/page_hva/skip"
 # How long, in seconds, with the hook; and at most without it.
@@ -62,6 +63,14 @@ Control = collections.namedtuple("Control", "act policy append needs options",
 DEBUG = place.kernel("debug")
 Control = collections.namedtuple("Control", "act policy append needs memory",
                                  defaults=("always", "", None, "1G"))
+def reuse_unused(guest, _):
+    """Use pages that became unused."""
+    free.wait_for_share(guest)
+    guest.run(free.COMPILE.format(8))
+
+
+Control = collections.namedtuple("Control", "act policy append needs more",
+                                 defaults=("always", "", None, ()))
 HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage"
 
 
@@ -90,6 +99,7 @@ CONTROLS = {
     "free": Control(stress("pread"), append="page_poison=on"),
     "sweep": Control(reclaim.swept, policy="none", memory="256M"),
     "reclaim": Control(reclaim.met, policy="none", memory="256M"),
+    "unused": Control(reuse_unused, more=("strict-unused=all",)),
 }
 
 
@@ -97,6 +107,9 @@ def one(hook, control):
     """Returns what was said when the hook was off; raises if nothing was."""
     start = time.monotonic()
     options = ["-global", f"s390-cmma.policy={control.policy}", *control.options]
+    options = []
+    for setting in (f"policy={control.policy}", *control.more):
+        options += ["-global", f"s390-cmma.{setting}"]
     with Guest(place.QEMU, place.kernel("debug"), place.INITRD, drive=place.IMAGE,
                append=f"page_hva=on kunit.enable=0 {control.append}", options=options,
                memory=control.memory,

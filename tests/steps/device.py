@@ -10,6 +10,7 @@ import tempfile
 from harness import place
 from harness.guest import Guest, GuestError
 from harness.qmp import Qmp
+from steps import free
 
 BARE = os.path.join(place.ROOT, "tests", "bare")
 IMAGE = os.path.join(place.BUILD, "bare", "bare.elf")
@@ -198,6 +199,7 @@ def clean(report):
     with report.test("device: Linux discarded on command: no violation, right data"):
         with clean_guest("none", "none", "fe.0.0001") as guest:
             guest.run(TREE)
+            free.wait_for_share(guest)
             for what in ("volatile", "unused"):
                 answer = guest.qmp.command("x-s390-cmma-discard", what=what)
                 assert answer["discarded"], f"nothing {what} to discard"
