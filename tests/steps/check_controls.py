@@ -8,6 +8,7 @@ import time
 
 from harness import place
 from harness.guest import Guest, GuestError
+from steps import filesystems, large
 
 SKIP = "/sys/kernel/debug/page_hva/skip"
 # How long, in seconds, with the hook; and at most without it.
@@ -55,8 +56,9 @@ def lock_volatile(guest, _):
     guest.run("locked end mlock-onfault")
 
 
-Control = collections.namedtuple("Control", "act policy append needs",
-                                 defaults=("always", "", None))
+# kernel fs comes with the disks of the file systems.
+Control = collections.namedtuple("Control", "act policy append needs kernel",
+                                 defaults=("always", "", None, "debug"))
 HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage"
 
 
@@ -76,6 +78,7 @@ CONTROLS = {
     "mlock": Control(lock_volatile, policy="none"),
     "migrate": Control(stress("compact,map-shared-read,pread")),
     "collapse": Control(stress("collapse"), needs=HUGE_PAGES),
+    "split": Control(lambda guest, _: large.split(guest), policy="none", kernel="fs"),
     "free": Control(stress("pread"), append="page_poison=on"),
 }
 
@@ -84,9 +87,15 @@ def one(hook, control):
     """Returns what was said when the hook was off; raises if nothing was."""
     start = time.monotonic()
     options = ["-global", f"s390-cmma.policy={control.policy}"]
-    with Guest(place.QEMU, place.kernel("debug"), place.INITRD, drive=place.IMAGE,
-               append=f"page_hva=on kunit.enable=0 {control.append}", options=options,
+    disks = control.kernel == "fs"
+    if disks:
+        options += filesystems.disk_options()
+    append = f"page_hva=on kunit.enable=0 {control.append}"
+    with Guest(place.QEMU, place.kernel(control.kernel), place.INITRD,
+               drive=None if disks else place.IMAGE, append=append, options=options,
                log=os.path.join(place.LOGS, f"control-{hook}.log")) as guest:
+        if disks:
+            filesystems.name_disks(guest)
         if control.needs and guest.run(f"ls -d {control.needs}", check=False)[0]:
             raise Skipped(f"the guest has no {control.needs}: TCG lacks the facility EDAT-1")
         try:
