@@ -386,6 +386,7 @@ void __attribute__((noreturn)) main(void)
 		/* Earlier, all of the above would run with storage keys in use. */
 		if (mode & ALWAYS)
 			test_keys();
+		test_edat();
 		test_discard();
 		test_preserved();
 		test_kvm();

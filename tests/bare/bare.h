@@ -172,6 +172,7 @@ void test_reset(void);
 void test_preserved(void);
 void test_discard(void);
 void test_kvm(void);
+void test_edat(void);
 void bench(void);
 void test_host(void);
 void test_cpus(void);

@@ -108,6 +108,23 @@ static void how_onfault(void)
 	must(mlock2(map, SIZE, MLOCK_ONFAULT));
 }
 
+/*
+ * Every other page, so that no large folio is mapped, or locked, as a whole.  The others
+ * are not there: they are mapped anew.
+ */
+static void how_part(void)
+{
+	map_around();
+	for (int page = 1; page < PAGES; page += 2) {
+		char *at = map + page * PAGE;
+
+		must((intptr_t)mmap(at, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, file,
+				    page * PAGE));
+	}
+	for (int page = 0; page < PAGES; page += 2)
+		must(mlock2(map + page * PAGE, PAGE, MLOCK_ONFAULT));
+}
+
 static void how_mlockall(void)
 {
 	map_around();
@@ -199,6 +216,7 @@ static const struct how {
 } hows[] = {
 	{ "mlock", how_mlock, LOCKED },
 	{ "mlock-onfault", how_onfault, LOCKED },
+	{ "mlock-part", how_part, LOCKED },
 	{ "mlock-munmap", how_unmap, LOCKED },
 	{ "mlockall", how_mlockall, LOCKED },
 	{ "mlockall-onfault", how_mlockall_onfault, LOCKED },

@@ -11,6 +11,7 @@ from harness.guest import Guest, GuestError
 from steps import kexec
 from steps import reclaim
 from steps import free
+from steps import filesystems, large
 
 SKIP = "/sys/kernel/debug/page_hva/skip"
 # How long, in seconds, with the hook; and at most without it.
@@ -71,6 +72,9 @@ def reuse_unused(guest, _):
 
 Control = collections.namedtuple("Control", "act policy append needs more",
                                  defaults=("always", "", None, ()))
+# kernel fs comes with the disks of the file systems.
+Control = collections.namedtuple("Control", "act policy append needs kernel",
+                                 defaults=("always", "", None, "debug"))
 HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage"
 
 
@@ -96,6 +100,7 @@ CONTROLS = {
     "migrate": Control(stress("compact,map-shared-read,pread")),
     "collapse": Control(stress("collapse"), needs=HUGE_PAGES),
     "hand_over": Control(next_kernel, options=list(kexec.images(DEBUG))),
+    "split": Control(lambda guest, _: large.split(guest), policy="none", kernel="fs"),
     "free": Control(stress("pread"), append="page_poison=on"),
     "sweep": Control(reclaim.swept, policy="none", memory="256M"),
     "reclaim": Control(reclaim.met, policy="none", memory="256M"),
@@ -113,7 +118,16 @@ def one(hook, control):
     with Guest(place.QEMU, place.kernel("debug"), place.INITRD, drive=place.IMAGE,
                append=f"page_hva=on kunit.enable=0 {control.append}", options=options,
                memory=control.memory,
+    options = ["-global", f"s390-cmma.policy={control.policy}"]
+    disks = control.kernel == "fs"
+    if disks:
+        options += filesystems.disk_options()
+    append = f"page_hva=on kunit.enable=0 {control.append}"
+    with Guest(place.QEMU, place.kernel(control.kernel), place.INITRD,
+               drive=None if disks else place.IMAGE, append=append, options=options,
                log=os.path.join(place.LOGS, f"control-{hook}.log")) as guest:
+        if disks:
+            filesystems.name_disks(guest)
         if control.needs and guest.run(f"ls -d {control.needs}", check=False)[0]:
             raise Skipped(f"the guest has no {control.needs}: TCG lacks the facility EDAT-1")
         try:

@@ -10,7 +10,7 @@ USAGE = 0xc
 # Kinds of `locked list` whose pages may go at any time.
 LOOSE = ["map-populate"]
 # Locks what was mapped before; under policy always that is gone, and faults once.
-ONFAULT = ["mlock-onfault", "mlockall-onfault"]
+ONFAULT = ["mlock-onfault", "mlock-part", "mlockall-onfault"]
 PRESSURE = ("mkdir -p /mnt/write/p && stress --dir /mnt/write/p --only scan,mlock,fork "
             "--procs 2 --seconds 8 --hang 60 --mem-pressure 700")
 

@@ -1,0 +1,77 @@
+"""Large folios of the page cache: volatile, discarded and made stable as a whole."""
+
+from harness import place
+from harness.guest import GuestError
+from steps.filesystems import KINDS, Machine, counter, setup, teardown
+
+SKIP = "/sys/kernel/debug/page_hva/skip"
+SPLIT = "/sys/kernel/debug/split_huge_pages"
+FILE = "/fs/fixed0"     # of erofs: 4 MiB
+BLOCKS = 61             # of those, the host takes so many: they end within a folio
+
+
+def read_file(guest):
+    guest.run("echo 1 >/proc/sys/vm/drop_caches")
+    for _ in range(2):
+        text = guest.run(f"sha512sum {FILE}")
+    return text
+
+
+def one_block(guest):
+    """Returns how many pages left the page cache because the host took BLOCKS."""
+    setup(guest, KINDS["erofs"])
+    text = read_file(guest)
+    before = counter(guest, "discards")
+    taken = guest.qmp.command("x-s390-cmma-discard", what="volatile",
+                              count=BLOCKS)["discarded"]
+    assert taken == BLOCKS, f"the host took {taken} blocks"
+    assert guest.run(f"sha512sum {FILE}") == text, "the file reads as something else"
+    gone = counter(guest, "discards") - before
+    teardown(guest, KINDS["erofs"])
+    return gone
+
+
+def split(guest):
+    """What was volatile is read after it was split, and the host took what it could."""
+    setup(guest, KINDS["erofs"])
+    text = read_file(guest)
+    guest.run(f"echo 1 >{SPLIT}")
+    guest.qmp.command("x-s390-cmma-discard", what="volatile")
+    status, again = guest.run(f"sha512sum {FILE} 2>&1", check=False)
+    if status or again != text:
+        raise GuestError(f"FAIL after a split: {again.strip()}")
+    teardown(guest, KINDS["erofs"])
+
+
+def lock_a_part(guest):
+    """Pages of large folios that are locked, but not as a whole."""
+    setup(guest, KINDS["xfs"])
+    guest.run("locked start mlock-part /fs/locked")
+    guest.qmp.command("x-s390-cmma-discard", what="volatile")
+    guest.run("locked end mlock-part")
+    teardown(guest, KINDS["xfs"])
+
+
+def large_folios(report, kernel=None):
+    with Machine("none", kernel or place.kernel("fs"), "fs-large") as machine:
+        guest = machine.running()
+        with report.test("large folios: one discarded block discards the folio"):
+            gone = one_block(guest)
+            print(f"#   the host took {BLOCKS} blocks, {gone} pages left the page cache")
+            assert gone > BLOCKS, f"only {gone} pages: are there large folios?"
+        with report.test("large folios: a locked part of one does not fault"):
+            lock_a_part(guest)
+        with report.test("large folios: what is split is stable"):
+            split(guest)
+        with report.test("large folios: it is noticed when a locked part is volatile"):
+            fails_without(guest, "mlock", lock_a_part)
+
+
+def fails_without(guest, hook, act):
+    guest.run(f"echo {hook} >{SKIP} && grep -x '{hook} off' {SKIP}")
+    try:
+        act(guest)
+    except GuestError as error:
+        print(f"#   {str(error).strip().splitlines()[-1][:120]}")
+        return
+    raise AssertionError(f"without the hook {hook}, nothing fails")
