@@ -8,13 +8,14 @@ import time
 
 from harness import place
 from harness.guest import Guest, GuestError
+from steps import swap
 
 SKIP = "/sys/kernel/debug/page_hva/skip"
 # How long, in seconds, with the hook; and at most without it.
 SHORT, LONG = 3, 40
 # What the kernel says about itself, most telling first in time.
 COMPLAINT = re.compile(r"page_hva: volatile pfn .*|Access to a discarded page.*|"
-                       r"WARNING: .*|BUG: .*|Kernel panic.*")
+                       r"access to discarded page .*|WARNING: .*|BUG: .*|Kernel panic.*")
 AT_ONCE = 2             # guests: much of the time one of them boots, on one CPU
 
 
@@ -55,8 +56,16 @@ def lock_volatile(guest, _):
     guest.run("locked end mlock-onfault")
 
 
-Control = collections.namedtuple("Control", "act policy append needs",
-                                 defaults=("always", "", None))
+def swap_hard(guest, seconds):
+    """Anonymous memory on a disk of its own; a second run needs a new limit."""
+    if guest.run(f"test -d {swap.GROUP}", check=False)[0]:
+        swap.prepare(guest, "virtio-blk")
+    guest.run(f"echo {swap.LIMIT}M >{swap.GROUP}/memory.max")
+    swap.swapper(guest, "virtio-blk", seconds, 1)
+
+
+Control = collections.namedtuple("Control", "act policy append needs on disk",
+                                 defaults=("always", "", None, "on", None))
 HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage"
 
 
@@ -65,6 +74,7 @@ class Skipped(Exception):
 
 CONTROLS = {
     "lookup": Control(stress("pwrite")),
+    "swap_lookup": Control(swap_hard, disk="swap-lookup"),
     "read": Control(stress("loop")),
     "short_read": Control(stress("pread")),
     "splice": Control(stress("splice,splice-hold,sendfile")),
@@ -77,6 +87,8 @@ CONTROLS = {
     "migrate": Control(stress("compact,map-shared-read,pread")),
     "collapse": Control(stress("collapse"), needs=HUGE_PAGES),
     "free": Control(stress("pread"), append="page_poison=on"),
+    "swap_free": Control(swap_hard, on="on,p", disk="swap-free"),
+    "swap_write": Control(swap_hard, on="on,p", disk="swap-write"),
 }
 
 
@@ -84,8 +96,10 @@ def one(hook, control):
     """Returns what was said when the hook was off; raises if nothing was."""
     start = time.monotonic()
     options = ["-global", f"s390-cmma.policy={control.policy}"]
+    if control.disk:
+        options += swap.swap_disk(place.out(f"{control.disk}.img"))
     with Guest(place.QEMU, place.kernel("debug"), place.INITRD, drive=place.IMAGE,
-               append=f"page_hva=on kunit.enable=0 {control.append}", options=options,
+               append=f"page_hva={control.on} kunit.enable=0 {control.append}", options=options,
                log=os.path.join(place.LOGS, f"control-{hook}.log")) as guest:
         if control.needs and guest.run(f"ls -d {control.needs}", check=False)[0]:
             raise Skipped(f"the guest has no {control.needs}: TCG lacks the facility EDAT-1")
