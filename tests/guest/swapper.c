@@ -38,6 +38,10 @@
 #define MADV_COLD	20
 #define MADV_PAGEOUT	21
 #endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_READ	22
+#define MADV_POPULATE_WRITE	23
+#endif
 
 enum phase { WORK, WAIT, LOOK };
 
@@ -131,6 +135,18 @@ static void advise(int advice)
 	madvise(at(first), n * PAGE, advice);
 	if (any(2))
 		look(first + any(n), "after advice");
+}
+
+/* Faults as for stores, but nothing is stored. */
+static void dirty_only(void)
+{
+	size_t first, n = range(&first);
+
+	madvise(at(first), n * PAGE, MADV_PAGEOUT);
+	madvise(at(first), n * PAGE, MADV_POPULATE_READ);
+	madvise(at(first), n * PAGE, MADV_POPULATE_WRITE);
+	madvise(at(first), n * PAGE, MADV_PAGEOUT);
+	look(first + any(n), "after a fault without a store");
 }
 
 static void forget(void)
@@ -271,6 +287,9 @@ static void work(void)
 	case 14:
 		advise(MADV_MERGEABLE);
 		break;
+	case 16:
+		dirty_only();
+		break;
 	case 15: {
 		size_t first, n = range(&first);
 
@@ -345,6 +364,17 @@ static void swap_cache(const char *when)
 		printf("no states\n");
 }
 
+/* A process that ends before the others. */
+static bool one_failed(void)
+{
+	int status;
+
+	if (!waitpid(-1, &status, WNOHANG))
+		return false;
+	fail("a process ends early with status %x", status);
+	return true;
+}
+
 int main(int argc, char **argv)
 {
 	const char *device = argv[1], *limit = argv[2];
@@ -361,21 +391,19 @@ int main(int argc, char **argv)
 		if (!pids[i])
 			process(i, atoi(argv[3]) * 256ul / PROCS, atoi(argv[5]));
 	}
-	while (all->filled < PROCS && !waitpid(-1, NULL, WNOHANG))
+	while (all->filled < PROCS && !one_failed())
 		usleep(10000);
 	end = time(NULL) + atoi(argv[4]);
-	while (time(NULL) < end && !waitpid(-1, NULL, WNOHANG))
+	while (time(NULL) < end && !one_failed())
 		usleep(100000);
 	swap_cache("after the work");
 	all->phase = WAIT;
-	while (all->waiting < PROCS && !waitpid(-1, NULL, WNOHANG))
+	while (all->waiting < PROCS && !one_failed())
 		usleep(10000);
-	if (all->waiting == PROCS) {
-		fd = must(open(limit, O_WRONLY));
-		must(write(fd, "max", 3));
-		close(fd);
-		must(swapoff(device));
-	}
+	fd = must(open(limit, O_WRONLY));
+	must(write(fd, "max", 3));
+	close(fd);
+	must(swapoff(device));
 	all->phase = LOOK;
 	for (int i = 0; i < PROCS; i++) {
 		int status;

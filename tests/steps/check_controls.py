@@ -15,7 +15,7 @@ SKIP = "/sys/kernel/debug/page_hva/skip"
 SHORT, LONG = 3, 40
 # What the kernel says about itself, most telling first in time.
 COMPLAINT = re.compile(r"page_hva: volatile pfn .*|Access to a discarded page.*|"
-                       r"access to discarded page .*|WARNING: .*|BUG: .*|Kernel panic.*")
+                       r"access to discarded page .*|page_hva: pfn .*|WARNING: .*|BUG: .*|Kernel panic.*")
 AT_ONCE = 2             # guests: much of the time one of them boots, on one CPU
 
 
