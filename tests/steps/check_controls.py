@@ -15,7 +15,8 @@ SKIP = "/sys/kernel/debug/page_hva/skip"
 SHORT, LONG = 3, 40
 # What the kernel says about itself, most telling first in time.
 COMPLAINT = re.compile(r"page_hva: volatile pfn .*|Access to a discarded page.*|"
-                       r"access to discarded page .*|page_hva: pfn .*|WARNING: .*|BUG: .*|Kernel panic.*")
+                       r"access to discarded page .*|page_hva: pfn .*|WARNING: .*|"
+                       r"BUG: .*|Kernel panic.*")
 AT_ONCE = 2             # guests: much of the time one of them boots, on one CPU
 
 
@@ -99,7 +100,8 @@ def one(hook, control):
     if control.disk:
         options += swap.swap_disk(place.out(f"{control.disk}.img"))
     with Guest(place.QEMU, place.kernel("debug"), place.INITRD, drive=place.IMAGE,
-               append=f"page_hva={control.on} kunit.enable=0 {control.append}", options=options,
+               append=f"page_hva={control.on} kunit.enable=0 {control.append}",
+               options=options,
                log=os.path.join(place.LOGS, f"control-{hook}.log")) as guest:
         if control.needs and guest.run(f"ls -d {control.needs}", check=False)[0]:
             raise Skipped(f"the guest has no {control.needs}: TCG lacks the facility EDAT-1")

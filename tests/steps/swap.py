@@ -84,3 +84,7 @@ def everything(report):
                 print(f"#   {text.strip().splitlines()[-1]}; volatile in the swap cache "
                       f"{count['swap_made_volatile']}, discarded {count['swap_discards']}",
                       flush=True)
+    for policy in ("always", "random"):
+        with report.test(f"swap: virtio-blk, policy {policy}, potentially volatile"):
+            count = one("virtio-blk", policy, seed, on="on,p", name=f"swap-p-{policy}")[1]
+            assert count["swap_made_potentially_volatile"], "no mapped page was"
