@@ -12,13 +12,15 @@ from steps import kexec
 from steps import reclaim
 from steps import free
 from steps import filesystems, large
+from steps import swap
 
 SKIP = "/sys/kernel/debug/page_hva/skip"
 # How long, in seconds, with the hook; and at most without it.
 SHORT, LONG = 3, 40
 # What the kernel says about itself, most telling first in time.
 COMPLAINT = re.compile(r"page_hva: volatile pfn .*|Access to a discarded page.*|"
-                       r"WARNING: .*|BUG: .*|Kernel panic.*")
+                       r"access to discarded page .*|page_hva: pfn .*|WARNING: .*|"
+                       r"BUG: .*|Kernel panic.*")
 AT_ONCE = 2             # guests: much of the time one of them boots, on one CPU
 
 
@@ -75,6 +77,16 @@ Control = collections.namedtuple("Control", "act policy append needs more",
 # kernel fs comes with the disks of the file systems.
 Control = collections.namedtuple("Control", "act policy append needs kernel",
                                  defaults=("always", "", None, "debug"))
+def swap_hard(guest, seconds):
+    """Anonymous memory on a disk of its own; a second run needs a new limit."""
+    if guest.run(f"test -d {swap.GROUP}", check=False)[0]:
+        swap.prepare(guest, "virtio-blk")
+    guest.run(f"echo {swap.LIMIT}M >{swap.GROUP}/memory.max")
+    swap.swapper(guest, "virtio-blk", seconds, 1)
+
+
+Control = collections.namedtuple("Control", "act policy append needs on disk",
+                                 defaults=("always", "", None, "on", None))
 HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage"
 
 
@@ -88,6 +100,7 @@ class Skipped(Exception):
 
 CONTROLS = {
     "lookup": Control(stress("pwrite")),
+    "swap_lookup": Control(swap_hard, disk="swap-lookup"),
     "read": Control(stress("loop")),
     "short_read": Control(stress("pread")),
     "splice": Control(stress("splice,splice-hold,sendfile")),
@@ -105,6 +118,8 @@ CONTROLS = {
     "sweep": Control(reclaim.swept, policy="none", memory="256M"),
     "reclaim": Control(reclaim.met, policy="none", memory="256M"),
     "unused": Control(reuse_unused, more=("strict-unused=all",)),
+    "swap_free": Control(swap_hard, on="on,p", disk="swap-free"),
+    "swap_write": Control(swap_hard, on="on,p", disk="swap-write"),
 }
 
 
@@ -125,6 +140,12 @@ def one(hook, control):
     append = f"page_hva=on kunit.enable=0 {control.append}"
     with Guest(place.QEMU, place.kernel(control.kernel), place.INITRD,
                drive=None if disks else place.IMAGE, append=append, options=options,
+    options = ["-global", f"s390-cmma.policy={control.policy}"]
+    if control.disk:
+        options += swap.swap_disk(place.out(f"{control.disk}.img"))
+    with Guest(place.QEMU, place.kernel("debug"), place.INITRD, drive=place.IMAGE,
+               append=f"page_hva={control.on} kunit.enable=0 {control.append}",
+               options=options,
                log=os.path.join(place.LOGS, f"control-{hook}.log")) as guest:
         if disks:
             filesystems.name_disks(guest)
