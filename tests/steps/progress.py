@@ -44,16 +44,18 @@ def instruction(cpus, times, kernel=None):
         faults = guest.qmp.command("x-query-s390-cmma")["discard-faults"] - before
         print(f"#   {faults} discard faults", flush=True)
         assert faults >= times, f"{faults} discard faults: its pages were mostly there"
+        # What was faulted in after a discard stays.  Without that it ends as well, by luck.
+        assert faults <= 8 * times, f"{faults} discard faults for {times} times 8 pages"
 
 
-def alone(kernel="debug", seconds=5):
+def alone(kernel="debug", seconds=2):
     """One process on one vCPU: nobody else makes its pages stable, or keeps them."""
     stress.one("always", 1, False, 1, seconds=seconds, kernel=place.kernel(kernel),
                more="--procs 1", append="kunit.enable=0",
                prepare=f"{NO_BATCHES} && {DETECTORS}", name="progress-alone")
 
 
-def storm(policy, kernel="debug", seconds=5):
+def storm(policy, kernel="debug", seconds=4):
     """The host takes all that it may three times a second; memory is short as well."""
     stress.one(policy, 2, True, 1, seconds=seconds, kernel=place.kernel(kernel),
                append="kunit.enable=0", takes=("volatile", "unused"),
@@ -103,8 +105,7 @@ def everything(report):
         instruction(1, TIMES, "debug")
     with report.test("progress: one process on one vCPU, no LRU batches, policy always"):
         alone()
-    for policy in ("none", "always"):
-        with report.test(f"progress: policy {policy}, the host takes all three times a "
-                         "second, memory is short; no task hangs, no CPU stalls"):
-            storm(policy)
+    with report.test("progress: the host takes all three times a second, memory is short, "
+                     "no LRU batches; no task hangs, no CPU stalls"):
+        storm("none")
     reread(report)
