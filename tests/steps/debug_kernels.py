@@ -23,6 +23,7 @@ NEEDS = {
 # ours is in it.  The others are counted and shown.
 RACE = re.compile(r"BUG: KCSAN: (\S+) in (.*)")
 OURS = re.compile(r"page_hva|discard_fault")
+KCSAN = "/sys/kernel/debug/kcsan"
 END = "=================================================================="
 
 
@@ -31,6 +32,17 @@ def configured(guest, kernel):
     lost = [name for name in NEEDS[kernel] if f"\nCONFIG_{name}=y\n" not in config]
     if lost:
         raise GuestError(f"the kernel {kernel} has no {', '.join(lost)}")
+    if kernel == "kcsan":
+        guest.run(f"echo on >{KCSAN}")
+
+
+def watched(guest, kernel):
+    """KCSAN says nothing when it is off, or if it never looks."""
+    if kernel == "kcsan":
+        text = guest.run(f"cat {KCSAN}")
+        looks = int(re.search(r"setup_watchpoints: (\d+)", text)[1])
+        print(f"#   KCSAN watched {looks} accesses", flush=True)
+        assert "enabled: 1" in text and looks > 1000, text
 
 
 def races(text):
@@ -49,6 +61,7 @@ def one(kernel, policy, pressure):
     stress.one(policy, 2, pressure, SEED, seconds=SECONDS, kernel=place.kernel(kernel),
                append=f"{words} kunit.enable=0", name=name, more="--hang 100",
                check=lambda guest: configured(guest, kernel),
+               done=lambda guest: watched(guest, kernel),
                allow=RACE.pattern if kernel == "kcsan" else None,
                memory="640M" if pressure else None)
     if kernel != "kcsan":

@@ -57,12 +57,12 @@ def properties_of(policy, seed, takes):
 
 def one(policy, cpus, pressure, seed, *, seconds=SECONDS, kernel=place.KERNEL,
         append="", more="", prepare=None, name=None, takes=None, properties=(),
-        check=None, allow=None, memory=None):
+        check=None, done=None, allow=None, memory=None):
     """One guest; stress on ext4, then shortly on ramfs.  Raises when it fails.
 
     takes is what the host takes by command all the time, properties are more
-    settings of the device.  check is called with the guest first; allow is for it, see
-    there; memory is another size than the usual one.
+    settings of the device.  check is called with the guest first, done last; allow is
+    for it, see there; memory is another size than the usual one.
     """
     name = name or f"stress-{policy}-{cpus}-{'pressure' if pressure else 'calm'}"
     if takes is None:
@@ -105,6 +105,8 @@ def one(policy, cpus, pressure, seed, *, seconds=SECONDS, kernel=place.KERNEL,
                   f"stress --dir /tmp/ramfs --seconds 2 {words}", timeout=120)
         answer = guest.qmp.command("x-query-s390-cmma")
         assert not answer["violations"], f"violations: {answer['violations']}"
+        if done:
+            done(guest)
 
 
 def matrix(report):
