@@ -43,7 +43,7 @@ def instruction(cpus, times, kernel=None):
         print("#  ", guest.run(f"progress several /mnt/write {times}", timeout=300).strip())
         faults = guest.qmp.command("x-query-s390-cmma")["discard-faults"] - before
         print(f"#   {faults} discard faults", flush=True)
-        assert faults >= times, f"{faults} discard faults: its pages were mostly there"
+        assert faults >= times // 2, f"{faults} discard faults: its pages were mostly there"
         # What was faulted in after a discard stays.  Without that it ends as well, by luck.
         assert faults <= 8 * times, f"{faults} discard faults for {times} times 8 pages"
 
