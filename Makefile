@@ -42,7 +42,7 @@ image: initramfs linux ## build the disk image with a part of the Linux tree
 	@scripts/image
 build: qemu linux initramfs image ## everything that a guest needs
 
-.PHONY: check-host bench-host check-qtest check-controls check-fs
+.PHONY: check-host bench-host check-qtest check-controls check-fs check-debug
 check-host: qemu ## put one defect at a time into QEMU; the tests must notice each
 	@tests/check-host
 bench-host: qemu ## what it costs the host to take blocks: ratios, and times of this machine
@@ -51,6 +51,8 @@ check-controls: install ## switch off each make_stable hook; a test must notice 
 	@tests/check-controls
 check-fs: install ## the stress on all file systems, under every policy
 	@tests/check-fs
+check-debug: install ## the stress on kernels with KASAN, KCSAN and lock checks, under every policy
+	@tests/check-debug
 check-qtest: qemu ## run QEMU's own tests of s390x, with and without our patches
 	@tests/check-qtest
 

@@ -16,11 +16,16 @@ BUILDS = [
     ("kernel without CONFIG_PAGE_HVA", ["scripts/kernel", "off", "base", "off"]),
 ]
 
-
 # For the tests of other file systems.
 MORE_FILE_SYSTEMS = [
     ("kernel with more file systems", ["scripts/kernel", "fs", "base", "hva", "fs"]),
     ("disks with file systems", ["scripts/fs-images"]),
+]
+
+# Kernels that check themselves, beside the one that is built for all tests.
+DEBUG_KERNELS = [
+    ("kernel with KASAN", ["scripts/kernel", "kasan", "base", "hva", "kasan"]),
+    ("kernel with KCSAN", ["scripts/kernel", "kcsan", "base", "hva", "kcsan"]),
 ]
 
 

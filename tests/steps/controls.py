@@ -37,8 +37,9 @@ def hooks_are_needed(report):
     """Stress passes on the debug kernel, and fails with a hook switched off."""
     debug = {"kernel": place.kernel("debug"), "append": "page_poison=on",
              "seconds": 10}
-    with report.test("controls: stress passes with all hooks"):
-        stress.one("always", 2, False, 1, name="control-all", **debug)
+    for policy in stress.POLICIES:
+        with report.test(f"controls: stress passes with all hooks, policy {policy}"):
+            stress.one(policy, 2, False, 1, name=f"control-all-{policy}", **debug)
     for hook in HOOKS:
         name = f"controls: stress fails without the hook {hook}"
         try:

@@ -57,11 +57,13 @@ def properties_of(policy, seed, takes):
 
 
 def one(policy, cpus, pressure, seed, *, seconds=SECONDS, kernel=place.KERNEL,
-        append="", more="", prepare=None, name=None, takes=None, properties=()):
+        append="", more="", prepare=None, name=None, takes=None, properties=(),
+        check=None, done=None, allow=None, memory=None):
     """One guest; stress on ext4, then shortly on ramfs.  Raises when it fails.
 
     takes is what the host takes by command all the time, properties are more
-    settings of the device.
+    settings of the device.  check is called with the guest first, done last; allow is
+    for it, see there; memory is another size than the usual one.
     """
     name = name or f"stress-{policy}-{cpus}-{'pressure' if pressure else 'calm'}"
     if takes is None:
@@ -73,9 +75,11 @@ def one(policy, cpus, pressure, seed, *, seconds=SECONDS, kernel=place.KERNEL,
     if pressure:
         words += " --mem-pressure 160"
     with Guest(place.QEMU, kernel, place.INITRD, drive=place.IMAGE, smp=cpus,
-               memory="320M" if pressure else "1G",
-               append=f"page_hva=on {append}", options=options,
+               memory=memory or ("320M" if pressure else "1G"),
+               append=f"page_hva=on {append}", options=options, allow=allow,
                log=os.path.join(place.LOGS, f"{name}.log")) as guest:
+        if check:
+            check(guest)
         if prepare:
             guest.run(prepare)
         ext4 = f"stress --dir /mnt/write --seconds {seconds} {words}"
@@ -102,6 +106,8 @@ def one(policy, cpus, pressure, seed, *, seconds=SECONDS, kernel=place.KERNEL,
                   f"stress --dir /tmp/ramfs --seconds 2 {words}", timeout=120)
         answer = guest.qmp.command("x-query-s390-cmma")
         assert not answer["violations"], f"violations: {answer['violations']}"
+        if done:
+            done(guest)
 
 
 def matrix(report):

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * progress - accesses that a host could starve, and what it costs to read a file again
+ *
+ * usage: progress several DIR COUNT
+ *            executes one instruction COUNT times that needs eight pages of files at once: an
+ *            EXECUTE that crosses pages, its target that crosses pages, and both operands of it
+ *        progress read FILE
+ *        progress mmap FILE
+ *            reads all pages in order, and prints how many ms that took
+ */
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PAGE 4096
+#define PAGES 4				/* of each of the two files */
+#define EXECUTE (PAGE - 2)		/* where in the program it is */
+#define TARGET (3 * PAGE - 2)
+#define FIRST (PAGE - 128)		/* where in the data the operands are */
+#define SECOND (3 * PAGE - 128)
+#define LENGTH 256
+
+/* compare(first, second, target, length - 1) returns the condition code. */
+typedef unsigned long (*compare)(const char *, const char *, const char *, unsigned long);
+
+static const unsigned char execute[] = {
+	0x44, 0x50, 0x40, 0x00,			/* EX   5,0(4) */
+	0xb2, 0x22, 0x00, 0x20,			/* IPM  2 */
+	0x88, 0x20, 0x00, 0x1c,			/* SRL  2,28 */
+	0xb9, 0x16, 0x00, 0x22,			/* LLGFR 2,2 */
+	0x07, 0xfe,				/* BR   14 */
+};
+
+static const unsigned char target[] = {
+	0xd5, 0x00, 0x20, 0x00, 0x30, 0x00,	/* CLC  0(0,2),0(3) */
+};
+
+static double ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1e3 + t.tv_nsec / 1e6;
+}
+
+static int make(const char *dir, const char *name, const char *content)
+{
+	char path[256];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0700);
+	if (fd < 0 || write(fd, content, PAGES * PAGE) != PAGES * PAGE || fsync(fd))
+		err(1, "%s", path);
+	/* Another read, because what was just written keeps private data till then. */
+	for (off_t off = 0; off < PAGES * PAGE; off += PAGE) {
+		char page[PAGE];
+
+		if (pread(fd, page, PAGE, off) != PAGE)
+			err(1, "%s", path);
+	}
+	return fd;
+}
+
+static char *map(int fd, int prot)
+{
+	char *p = mmap(NULL, PAGES * PAGE, prot, MAP_SHARED, fd, 0);
+
+	if (p == MAP_FAILED)
+		err(1, "mmap");
+	return p;
+}
+
+static void several(const char *dir, int count)
+{
+	char program[PAGES * PAGE] = { 0 }, data[PAGES * PAGE];
+	double start = ms();
+	int code_fd, data_fd;
+
+	memcpy(program + EXECUTE, execute, sizeof(execute));
+	memcpy(program + TARGET, target, sizeof(target));
+	for (int i = 0; i < PAGES * PAGE; i++)
+		data[i] = i * 7;
+	memcpy(data + SECOND, data + FIRST, LENGTH);
+	code_fd = make(dir, "progress-code", program);
+	data_fd = make(dir, "progress-data", data);
+	for (int i = 0; i < count; i++) {
+		char *code = map(code_fd, PROT_READ | PROT_EXEC);
+		char *bytes = map(data_fd, PROT_READ);
+		unsigned long length = LENGTH - i % 2, cc;
+
+		cc = ((compare)(code + EXECUTE))(bytes + FIRST, bytes + SECOND + i % 2, code + TARGET,
+						 length - 1);
+		if (!cc != !(i % 2))
+			errx(1, "round %d: condition code %lu", i, cc);
+		/* The last unmap is where a page becomes volatile. */
+		munmap(code, PAGES * PAGE);
+		munmap(bytes, PAGES * PAGE);
+	}
+	printf("%d times in %.0f ms\n", count, ms() - start);
+}
+
+static void by_read(int fd)
+{
+	static char buffer[64 << 10];
+	double start = ms();
+	ssize_t n;
+
+	while ((n = read(fd, buffer, sizeof(buffer))) > 0)
+		;
+	if (n)
+		err(1, "read");
+	printf("ms %.1f\n", ms() - start);
+}
+
+static void by_mmap(int fd)
+{
+	struct stat st;
+	double start = ms();
+	volatile char *p;
+
+	if (fstat(fd, &st))
+		err(1, "fstat");
+	p = mmap(NULL, st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED)
+		err(1, "mmap");
+	for (off_t off = 0; off < st.st_size; off += PAGE)
+		p[off];
+	munmap((void *)p, st.st_size);
+	printf("ms %.1f\n", ms() - start);
+}
+
+int main(int argc, char **argv)
+{
+	int fd;
+
+	if (argc == 4 && !strcmp(argv[1], "several")) {
+		several(argv[2], atoi(argv[3]));
+		return 0;
+	}
+	if (argc != 3)
+		errx(2, "usage: progress several DIR COUNT | read FILE | mmap FILE");
+	fd = open(argv[2], O_RDONLY);
+	if (fd < 0)
+		err(1, "%s", argv[2]);
+	if (!strcmp(argv[1], "read"))
+		by_read(fd);
+	else
+		by_mmap(fd);
+	return 0;
+}

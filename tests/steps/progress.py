@@ -1,0 +1,111 @@
+"""Every access gets done, however quick the host is, and nobody has to wait too long."""
+
+import os
+import re
+
+from harness import place
+from harness.guest import Guest
+from steps import stress
+
+DEBUGFS = "/sys/kernel/debug/page_hva"
+# The batches' references would help by luck.
+KNOB = f"{DEBUGFS}/lru_cache_disable"
+NO_BATCHES = f"echo 1 >{KNOB} && grep -qx 1 {KNOB}"
+# s390 has no detector of soft lockups; RCU notices a CPU that does not schedule.
+DETECTORS = ("echo 10 >/proc/sys/kernel/hung_task_timeout_secs && "
+             "echo 5 >/sys/module/rcupdate/parameters/rcu_cpu_stall_timeout")
+# How often an instruction that needs eight pages is done: on the debug kernel, which can
+# do without LRU batches but is slow, and on the other one.
+TIMES, MORE_TIMES = 300, 10_000
+FILE = "/mnt/write/big"
+MEGABYTES = 32
+# Requests for a file again after a discard, over those for it from a cold cache.
+REQUESTS = 1.1
+# The same in time, the best of some rounds: other load of this machine counts as well.
+TIME = 2.5
+ROUNDS = 3
+
+
+def machine(name, policy, cpus=2, kernel="debug"):
+    return Guest(place.QEMU, place.kernel(kernel) if kernel else place.KERNEL, place.INITRD,
+                 drive=place.IMAGE, smp=cpus, append="page_hva=on kunit.enable=0",
+                 options=["-global", f"s390-cmma.policy={policy}"],
+                 log=os.path.join(place.LOGS, f"progress-{name}.log"))
+
+
+def instruction(cpus, times, kernel=None):
+    """One instruction, pages of two files for program, target and operands."""
+    with machine(f"instruction-{cpus}", "always", cpus, kernel) as guest:
+        guest.run(f"{DETECTORS} && mkdir -p /mnt/write")
+        if kernel:
+            guest.run(NO_BATCHES)
+        before = guest.qmp.command("x-query-s390-cmma")["discard-faults"]
+        print("#  ", guest.run(f"progress several /mnt/write {times}", timeout=300).strip())
+        faults = guest.qmp.command("x-query-s390-cmma")["discard-faults"] - before
+        print(f"#   {faults} discard faults", flush=True)
+        assert faults >= times // 2, f"{faults} discard faults: its pages were mostly there"
+        # What was faulted in after a discard stays.  Without that it ends as well, by luck.
+        assert faults <= 8 * times, f"{faults} discard faults for {times} times 8 pages"
+
+
+def alone(kernel="debug", seconds=2):
+    """One process on one vCPU: nobody else makes its pages stable, or keeps them."""
+    stress.one("always", 1, False, 1, seconds=seconds, kernel=place.kernel(kernel),
+               more="--procs 1", append="kunit.enable=0",
+               prepare=f"{NO_BATCHES} && {DETECTORS}", name="progress-alone")
+
+
+def storm(policy, kernel="debug", seconds=4):
+    """The host takes all that it may three times a second; memory is short as well."""
+    stress.one(policy, 2, True, 1, seconds=seconds, kernel=place.kernel(kernel),
+               append="kunit.enable=0", takes=("volatile", "unused"),
+               prepare=f"{NO_BATCHES} && {DETECTORS}", name=f"progress-storm-{policy}")
+
+
+def read_file(guest, way):
+    """Requests to the disk, and milliseconds."""
+    stat = "cat /sys/block/vda/stat"
+    before = int(guest.run(stat).split()[0])
+    ms = re.search(r"ms ([\d.]+)", guest.run(f"progress {way} {FILE}", timeout=120))
+    return int(guest.run(stat).split()[0]) - before, float(ms[1])
+
+
+def again(guest, way):
+    """Reading what the host discarded, against reading from a cold cache."""
+    requests, times = [], []
+    for _ in range(ROUNDS):
+        guest.run("sync && echo 3 >/proc/sys/vm/drop_caches")
+        cold = read_file(guest, way)
+        taken = guest.qmp.command("x-s390-cmma-discard", what="volatile")["discarded"]
+        assert taken >= 0.99 * (MEGABYTES << 8), f"the host found only {taken} pages"
+        hot = read_file(guest, way)
+        requests.append(hot[0] / cold[0])
+        times.append(hot[1] / cold[1])
+    print(f"#   {way}: requests " + " ".join(f"{ratio:.3f}" for ratio in requests) +
+          ", time " + " ".join(f"{ratio:.2f}" for ratio in times), flush=True)
+    assert max(requests) <= REQUESTS, f"{max(requests):.2f} times the requests"
+    assert min(times) <= TIME, f"at best {min(times):.2f} times the time"
+
+
+def reread(report, kernel=None):
+    with machine("reread", "none", kernel=kernel) as guest:
+        guest.run(f"mkdir -p /mnt/write && dd if=/dev/urandom of={FILE} bs=1M "
+                  f"count={MEGABYTES} 2>/dev/null", timeout=120)
+        for way in ("read", "mmap"):
+            with report.test(f"progress: {way} after a full discard is like a cold one"):
+                again(guest, way)
+
+
+def everything(report):
+    with report.test(f"progress: an instruction needs eight discarded pages, {MORE_TIMES} "
+                     "times, 2 vCPUs"):
+        instruction(2, MORE_TIMES)
+    with report.test(f"progress: an instruction needs eight discarded pages, {TIMES} "
+                     "times, 1 vCPU, no LRU batches"):
+        instruction(1, TIMES, "debug")
+    with report.test("progress: one process on one vCPU, no LRU batches, policy always"):
+        alone()
+    with report.test("progress: the host takes all three times a second, memory is short, "
+                     "no LRU batches; no task hangs, no CPU stalls"):
+        storm("none")
+    reread(report)
