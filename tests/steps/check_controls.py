@@ -8,11 +8,7 @@ import time
 
 from harness import place
 from harness.guest import Guest, GuestError
-from steps import kexec
-from steps import reclaim
-from steps import free
-from steps import filesystems, large
-from steps import swap
+from steps import filesystems, free, kexec, large, reclaim, swap
 
 SKIP = "/sys/kernel/debug/page_hva/skip"
 # How long, in seconds, with the hook; and at most without it.
@@ -21,6 +17,7 @@ SHORT, LONG = 3, 40
 COMPLAINT = re.compile(r"page_hva: volatile pfn .*|Access to a discarded page.*|"
                        r"access to discarded page .*|page_hva: pfn .*|WARNING: .*|"
                        r"BUG: .*|Kernel panic.*")
+DEBUG = place.kernel("debug")
 AT_ONCE = 2             # guests: much of the time one of them boots, on one CPU
 
 
@@ -61,22 +58,12 @@ def lock_volatile(guest, _):
     guest.run("locked end mlock-onfault")
 
 
-Control = collections.namedtuple("Control", "act policy append needs options",
-                                 defaults=("always", "", None, ()))
-DEBUG = place.kernel("debug")
-Control = collections.namedtuple("Control", "act policy append needs memory",
-                                 defaults=("always", "", None, "1G"))
 def reuse_unused(guest, _):
     """Use pages that became unused."""
     free.wait_for_share(guest)
     guest.run(free.COMPILE.format(8))
 
 
-Control = collections.namedtuple("Control", "act policy append needs more",
-                                 defaults=("always", "", None, ()))
-# kernel fs comes with the disks of the file systems.
-Control = collections.namedtuple("Control", "act policy append needs kernel",
-                                 defaults=("always", "", None, "debug"))
 def swap_hard(guest, seconds):
     """Anonymous memory on a disk of its own; a second run needs a new limit."""
     if guest.run(f"test -d {swap.GROUP}", check=False)[0]:
@@ -85,18 +72,22 @@ def swap_hard(guest, seconds):
     swap.swapper(guest, "virtio-blk", seconds, 1)
 
 
-Control = collections.namedtuple("Control", "act policy append needs on disk",
-                                 defaults=("always", "", None, "on", None))
-HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage"
-
-
 def next_kernel(guest, _):
     """Another kernel of the same kind comes up where free and cached pages were."""
     kexec.reboot(guest, "page_hva=on kunit.enable=0", DEBUG, 1)
 
 
+# policy and more are properties of the device, kernel fs comes with the disks of the
+# file systems, and disk names a file to swap to.
+Control = collections.namedtuple(
+    "Control", "act policy append needs options memory more kernel on disk",
+    defaults=("always", "", None, (), "1G", (), "debug", "on", None))
+HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage"
+
+
 class Skipped(Exception):
     """This machine can not run a control."""
+
 
 CONTROLS = {
     "lookup": Control(stress("pwrite")),
@@ -126,24 +117,16 @@ CONTROLS = {
 def one(hook, control):
     """Returns what was said when the hook was off; raises if nothing was."""
     start = time.monotonic()
-    options = ["-global", f"s390-cmma.policy={control.policy}", *control.options]
-    options = []
+    options = [*control.options]
     for setting in (f"policy={control.policy}", *control.more):
         options += ["-global", f"s390-cmma.{setting}"]
-    with Guest(place.QEMU, place.kernel("debug"), place.INITRD, drive=place.IMAGE,
-               append=f"page_hva=on kunit.enable=0 {control.append}", options=options,
-               memory=control.memory,
-    options = ["-global", f"s390-cmma.policy={control.policy}"]
     disks = control.kernel == "fs"
     if disks:
         options += filesystems.disk_options()
-    append = f"page_hva=on kunit.enable=0 {control.append}"
-    with Guest(place.QEMU, place.kernel(control.kernel), place.INITRD,
-               drive=None if disks else place.IMAGE, append=append, options=options,
-    options = ["-global", f"s390-cmma.policy={control.policy}"]
     if control.disk:
         options += swap.swap_disk(place.out(f"{control.disk}.img"))
-    with Guest(place.QEMU, place.kernel("debug"), place.INITRD, drive=place.IMAGE,
+    with Guest(place.QEMU, place.kernel(control.kernel), place.INITRD,
+               drive=None if disks else place.IMAGE, memory=control.memory,
                append=f"page_hva={control.on} kunit.enable=0 {control.append}",
                options=options,
                log=os.path.join(place.LOGS, f"control-{hook}.log")) as guest:
