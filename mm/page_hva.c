@@ -11,6 +11,8 @@
 
 #include <linux/backing-dev.h>
 #include <linux/bit_spinlock.h>
+#include <linux/kprobes.h>
+#include <linux/memcontrol.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/page_hva.h>
@@ -20,31 +22,44 @@
 #include "internal.h"
 #include "page_hva_stat.h"
 
+#define CREATE_TRACE_POINTS
+#include <trace/events/page_hva.h>
+
+/* How many readahead windows ahead discarded folios are removed at once. */
+#define PAGE_HVA_WINDOWS	16
+
 DEFINE_STATIC_KEY_FALSE(page_hva_key);
-DEFINE_PER_CPU(unsigned long [PAGE_HVA_NR_STATS], page_hva_stat);
+bool page_hva_p __ro_after_init;
 
 /**
  * page_hva_enable - begin to make folios volatile
+ * @p: make mapped folios of the swap cache potentially volatile
  *
  * Context: Boot, once, after the architecture found a host that delivers
  * discard faults.
  */
-void __init page_hva_enable(void)
+void __init page_hva_enable(bool p)
 {
+	/* It reads mapped anonymous memory, and has no hooks. */
+	if (p && IS_ENABLED(CONFIG_KSM))
+		pr_warn("no potentially volatile pages: KSM is configured\n");
+	else
+		page_hva_p = p;
 	static_branch_enable(&page_hva_key);
 }
 
 /*
  * The state lock.  make_volatile runs in interrupt context as well, when I/O
  * ends, so interrupts are off while it is held.  They also make its holder an
- * RCU reader.
+ * RCU reader.  A probe that hits its holder may run a BPF program that looks up
+ * the same folio, for a build ID, and would wait for ever: no kprobes here.
  */
-static void page_hva_lock(struct folio *folio)
+static nokprobe_inline void page_hva_lock(struct folio *folio)
 {
 	bit_spin_lock(PG_hva_lock, folio_flags(folio, 0));
 }
 
-static void page_hva_unlock(struct folio *folio)
+static nokprobe_inline void page_hva_unlock(struct folio *folio)
 {
 	bit_spin_unlock(PG_hva_lock, folio_flags(folio, 0));
 }
@@ -56,28 +71,60 @@ static void page_hva_unlock(struct folio *folio)
  * The flag of a discarded folio stays: it keeps the fast path from passing
  * the next user until the folio is out of the page cache.
  *
+ * One discarded page discards a large folio.  The pages before it have become
+ * stable, which does no harm: the flag still says that the folio may be gone,
+ * the discarded page that it is, and page_hva_free() makes all of them stable.
+ * Meanwhile the host has a little less to take.
+ *
+ * The caller's reference keeps a large folio from being split, here and in
+ * page_hva_make_volatile(), so the number of its pages does not change.
+ *
  * Return: false if the folio was discarded.
  */
 bool __page_hva_make_stable(struct folio *folio)
 {
 	unsigned long irqflags;
-	bool stable = true;
+	bool volatile_before, stable = true;
 
 	KUNIT_STATIC_STUB_REDIRECT(__page_hva_make_stable, folio);
 
 	local_irq_save(irqflags);
 	page_hva_lock(folio);
-	if (folio_test_hva_volatile(folio)) {
-		stable = page_hva_set_stable_if_resident(&folio->page);
+	volatile_before = folio_test_hva_volatile(folio);
+	if (volatile_before) {
+		unsigned int nr = folio_nr_pages(folio);
+
+		stable = page_hva_pages_set_stable_if_resident(&folio->page, nr);
 		if (stable) {
-			folio_clear_hva_writable(folio);
 			folio_clear_hva_volatile(folio);
+			page_hva_count_pages(PAGE_HVA_MADE_STABLE, nr);
+		} else {
+			page_hva_count(PAGE_HVA_GONE);
 		}
-		page_hva_count(stable ? PAGE_HVA_MADE_STABLE : PAGE_HVA_GONE);
 	}
 	page_hva_unlock(folio);
 	local_irq_restore(irqflags);
+	/* Not under the lock: what is attached here may look up folios. */
+	if (volatile_before)
+		trace_page_hva_make_stable(folio, stable);
 	return stable;
+}
+NOKPROBE_SYMBOL(__page_hva_make_stable);
+
+/*
+ * The page cache has a reference for each page of a large folio, each mapping
+ * has at least one.  If there are none but those of the page cache and of the
+ * caller, the folio is not mapped either: the refcount alone, in one load, is
+ * proof.  What adds a mapping before its reference holds one of its own until
+ * it has added both.
+ *
+ * Mapped large folios have to stay stable, whoever asks: their mapcount is
+ * not next to the refcount.
+ */
+static nokprobe_inline bool page_hva_large_count_ok(struct folio *folio,
+						    int refs)
+{
+	return folio_ref_count(folio) == folio_nr_pages(folio) + refs;
 }
 
 /*
@@ -85,8 +132,9 @@ bool __page_hva_make_stable(struct folio *folio)
  * folio with a foreign reference in either order: whoever unmaps or maps it
  * between them is counted in one of them only.
  */
-static bool page_hva_counts_ok(struct folio *folio, int refs,
-			       enum page_hva_moment moment)
+static nokprobe_inline bool page_hva_counts_ok(struct folio *folio, int refs,
+					       enum page_hva_moment moment,
+					       bool *mapped)
 {
 	union {
 		u64 both;
@@ -96,18 +144,24 @@ static bool page_hva_counts_ok(struct folio *folio, int refs,
 		};
 	} count;
 
+	*mapped = false;
+	if (folio_test_large(folio))
+		return page_hva_large_count_ok(folio, refs);
+
 	BUILD_BUG_ON(offsetof(struct folio, _mapcount) % sizeof(u64));
 	BUILD_BUG_ON(offsetof(struct folio, _refcount) !=
 		     offsetof(struct folio, _mapcount) + sizeof(int));
 
 	count.both = READ_ONCE(*(u64 *)&folio->_mapcount);
+	*mapped = count.mapcount != -1;
 	if (count.mapcount != -1 && moment != PAGE_HVA_AGED)
 		return false;
 	/* _mapcount starts at -1, and the page cache has a reference. */
 	return count.refcount == count.mapcount + 1 + 1 + refs;
 }
 
-static bool page_hva_flags_ok(struct folio *folio, enum page_hva_moment moment)
+static nokprobe_inline bool page_hva_flags_ok(struct folio *folio,
+					      enum page_hva_moment moment)
 {
 	const unsigned long set = BIT(PG_uptodate) | BIT(PG_lru);
 	unsigned long flags = READ_ONCE(folio->flags);
@@ -115,7 +169,8 @@ static bool page_hva_flags_ok(struct folio *folio, enum page_hva_moment moment)
 	/* The lock is ours, and the read that it is held for is good. */
 	if (moment == PAGE_HVA_READ_END)
 		flags ^= BIT(PG_locked) | BIT(PG_uptodate);
-	return (flags & (set | BIT(PG_locked) | PAGE_HVA_FLAGS_CLEAR)) == set;
+	return (flags & (set | BIT(PG_locked))) == set &&
+	       page_hva_flags_eligible(flags);
 }
 
 /*
@@ -125,7 +180,7 @@ static bool page_hva_flags_ok(struct folio *folio, enum page_hva_moment moment)
  * for if there is a writable mapping only: its file keeps the super block, and
  * unmounting one waits for a grace period as well.
  */
-static bool page_hva_mapping_ok(struct folio *folio)
+static nokprobe_inline bool page_hva_mapping_ok(struct folio *folio)
 {
 	struct address_space *mapping = READ_ONCE(folio->mapping);
 
@@ -158,59 +213,76 @@ bool __page_hva_make_volatile(struct folio *folio, int refs,
 			      enum page_hva_moment moment)
 {
 	unsigned long irqflags;
-	bool ok = false;
+	bool ok = false, mapped;
 
 	local_irq_save(irqflags);
 	if (!bit_spin_trylock(PG_hva_lock, folio_flags(folio, 0)))
 		goto out;
 	smp_mb();	/* lock bit before counts, pairs with make_stable */
-	if (!page_hva_counts_ok(folio, refs, moment)) {
+	if (!page_hva_counts_ok(folio, refs, moment, &mapped)) {
 		page_hva_count(PAGE_HVA_COUNT_BUSY);
 	} else {
 		smp_rmb();	/* counts before flags: dirty, then put */
 		ok = page_hva_flags_ok(folio, moment) &&
-		     page_hva_mapping_ok(folio);
+		     (folio_test_swapbacked(folio) ?
+		      page_hva_swap_eligible(folio, mapped) :
+		      page_hva_mapping_ok(folio));
 	}
 	if (ok) {
+		/* The dirty flag says it all for what is not mapped. */
+		bool potentially = mapped && folio_test_swapbacked(folio);
+
+		if (!potentially && folio_test_hva_writable(folio))
+			folio_clear_hva_writable(folio);
 		folio_set_hva_volatile(folio);
-		page_hva_set_volatile(&folio->page, false);
-		page_hva_count(PAGE_HVA_MADE_VOLATILE);
+		page_hva_pages_set_volatile(&folio->page, folio_nr_pages(folio),
+					    potentially);
+		page_hva_count_pages(PAGE_HVA_MADE_VOLATILE,
+				     folio_nr_pages(folio));
+		if (folio_test_swapbacked(folio))
+			page_hva_count(potentially ? PAGE_HVA_SWAP_POTENTIALLY :
+						     PAGE_HVA_SWAP_VOLATILE);
 	}
 	page_hva_unlock(folio);
 out:
 	local_irq_restore(irqflags);
+	if (ok)
+		trace_page_hva_make_volatile(folio);
 	return ok;
 }
+NOKPROBE_SYMBOL(__page_hva_make_volatile);
 
 /**
  * __page_hva_unmapped - make a folio volatile after its last unmap
- * @folio: a folio that is eligible; the caller puts its reference next
+ * @folio: a folio that is eligible
+ * @nr: references of former mappings that the caller puts next
  *
  * Unmapping marks the folio accessed first, and if that activates it, a batch
  * of this CPU has a reference.
  *
  * Context: Page table locks may be held.
  */
-void __page_hva_unmapped(struct folio *folio)
+void __page_hva_unmapped(struct folio *folio, unsigned int nr)
 {
-	if (__page_hva_make_volatile(folio, 1, PAGE_HVA_PUT))
+	if (__page_hva_make_volatile(folio, nr, PAGE_HVA_PUT))
 		return;
 	lru_add_drain();
-	page_hva_make_volatile(folio, 1, PAGE_HVA_PUT);
+	page_hva_make_volatile(folio, nr, PAGE_HVA_PUT);
 }
 
 /**
- * __page_hva_free - make a page stable that is being freed
- * @page: a page with PG_hva_volatile set and no references
+ * __page_hva_free - make pages stable that are being freed
+ * @page: the first one, with PG_hva_volatile set; there are no references
+ * @order: how many there are
  *
  * No lock: the reference count is 0, so nobody else changes the state.
  */
-void __page_hva_free(struct page *page)
+void __page_hva_free(struct page *page, unsigned int order)
 {
 	__clear_bit(PG_hva_volatile, &page->flags);
 	__clear_bit(PG_hva_writable, &page->flags);
-	page_hva_set_stable(page);
-	page_hva_count(PAGE_HVA_FREED);
+	page_hva_pages_set_stable(page, 1U << order);
+	page_hva_count_pages(PAGE_HVA_FREED, 1U << order);
 }
 
 /**
@@ -236,11 +308,20 @@ void __page_hva_release_private(struct folio *folio)
 	folio_unlock(folio);
 }
 
-/* Is the folio, which the caller holds a reference to, without its content? */
+/* Slow path of page_hva_gone(). */
+bool __page_hva_gone(struct folio *folio)
+{
+	return page_hva_pages_discarded(&folio->page, folio_nr_pages(folio));
+}
+
+/*
+ * Is the folio, which the caller holds a reference to, without its content, or
+ * without a part of it?
+ */
 static bool page_hva_is_gone(struct folio *folio)
 {
 	return folio_test_hva_volatile(folio) &&
-	       page_hva_discarded(&folio->page);
+	       page_hva_pages_discarded(&folio->page, folio_nr_pages(folio));
 }
 
 /*
@@ -254,17 +335,28 @@ static bool page_hva_is_gone(struct folio *folio)
 static bool page_hva_remove(struct folio *folio, struct address_space *mapping)
 {
 	void (*free_folio)(struct folio *folio) = mapping->a_ops->free_folio;
+	unsigned int nr = folio_nr_pages(folio);
+	void *shadow = NULL;
+	bool isolated;
 
-	unmap_mapping_folio(folio);
+	/* It is locked, which whoever maps an unmapped folio has to wait for. */
+	if (folio_mapped(folio))
+		unmap_mapping_folio(folio);
 	if (folio_mapped(folio)) {
 		pr_warn_ratelimited("pfn %lx is discarded and can not be unmapped\n",
 				    folio_pfn(folio));
 		return false;
 	}
 
+	/* Off the LRU, PG_active says where it was; with MGLRU then only. */
+	isolated = folio_isolate_lru(folio);
+
 	spin_lock(&mapping->host->i_lock);
 	xa_lock_irq(&mapping->i_pages);
-	__filemap_remove_folio(folio, NULL);
+	/* As in __remove_mapping(): an inode that goes must not get shadows. */
+	if (folio_is_file_lru(folio) && !mapping_exiting(mapping))
+		shadow = page_hva_shadow(folio);
+	__filemap_remove_folio(folio, shadow);
 	xa_unlock_irq(&mapping->i_pages);
 	if (mapping_shrinkable(mapping))
 		inode_add_lru(mapping->host);
@@ -272,45 +364,69 @@ static bool page_hva_remove(struct folio *folio, struct address_space *mapping)
 
 	if (free_folio)
 		free_folio(folio);
-	folio_put(folio);
-	page_hva_count(PAGE_HVA_DISCARDS);
+	trace_page_hva_discard(folio);
+	if (isolated) {
+		/* Who frees a folio clears these only if it is on an LRU list. */
+		folio_clear_active(folio);
+		folio_clear_unevictable(folio);
+		folio_put(folio);
+	}
+	folio_put_refs(folio, nr);
+	page_hva_count_pages(PAGE_HVA_DISCARDS, nr);
 	return true;
 }
 
-/* Get rid of the folio at @index if it is discarded and nobody has locked it. */
-static bool page_hva_discard_index(struct address_space *mapping, pgoff_t index)
+/*
+ * Get rid of the folio at @index if it is discarded and nobody has locked it.
+ * Returns how many pages it had.
+ */
+static unsigned int page_hva_discard_index(struct address_space *mapping,
+					   pgoff_t index)
 {
 	struct folio *folio = filemap_get_entry(mapping, index);
-	bool done = false;
+	unsigned int nr = 0;
 
 	if (!folio || xa_is_value(folio))
-		return false;
+		return 0;
 	if (page_hva_is_gone(folio) && folio_trylock(folio)) {
-		if (folio->mapping == mapping && page_hva_is_gone(folio))
-			done = page_hva_remove(folio, mapping);
+		if (folio->mapping == mapping && page_hva_is_gone(folio) &&
+		    page_hva_remove(folio, mapping))
+			nr = folio_nr_pages(folio);
 		folio_unlock(folio);
 	}
 	folio_put(folio);
-	return done;
+	return nr;
 }
 
 /*
  * Discarded folios keep their slots in the page cache, and readahead stops at
  * occupied slots.  So drop them together, or reading them again would be done
- * a page at a time.  The lock on @folio keeps its inode from being freed.
+ * a page at a time.  Several windows ahead: a page fault reads around itself,
+ * and what is left of the window it starts with is read by a request of its own.
+ * The lock on @folio keeps its inode from being freed.
  */
 static void page_hva_discard_around(struct folio *folio,
 				    struct address_space *mapping)
 {
 	pgoff_t window = max(1UL, inode_to_bdi(mapping->host)->ra_pages);
-	pgoff_t index;
+	pgoff_t end = folio->index + PAGE_HVA_WINDOWS * window;
+	pgoff_t index = folio_next_index(folio);
+	unsigned int nr;
 
-	for (index = folio->index + 1; index < folio->index + window; index++)
-		if (!page_hva_discard_index(mapping, index))
+	for (; index < end; index += nr) {
+		nr = page_hva_discard_index(mapping, index);
+		if (!nr)
 			break;
-	for (index = folio->index; index && folio->index - index < window / 2;)
-		if (!page_hva_discard_index(mapping, --index))
+		cond_resched();
+	}
+	/* What is found at index - 1 ends there. */
+	index = folio->index;
+	while (index && folio->index - index < window / 2) {
+		nr = page_hva_discard_index(mapping, index - 1);
+		if (!nr)
 			break;
+		index -= nr;
+	}
 }
 
 /**
@@ -331,10 +447,15 @@ bool page_hva_discard_locked(struct folio *folio)
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
 	if (!page_hva_is_gone(folio))
 		return false;
+	if (folio_test_swapcache(folio))
+		return page_hva_swap_discard(folio);
 	if (!mapping)
 		return !folio_mapped(folio);
-	if (folio_test_anon(folio))
+	if (folio_test_anon(folio)) {
+		pr_warn_ratelimited("pfn %lx is discarded and can not be read again\n",
+				    folio_pfn(folio));
 		return false;
+	}
 	page_hva_discard_around(folio, mapping);
 	return page_hva_remove(folio, mapping);
 }
@@ -391,10 +512,13 @@ bool page_hva_discard_page(struct page *page)
  * @locked: the folio is locked; it is unlocked and removed
  *
  * A look-up that does not lock must not sleep either, so the folio is only
- * reported as absent.  It is removed by page_hva_add_collision() at the latest.
+ * reported as absent.  It is removed by page_hva_add_collision() at the latest,
+ * or here if it is in the swap cache: removing it from there does not sleep.
  */
 void __page_hva_lookup_gone(struct folio *folio, bool locked)
 {
+	if (!locked && folio_test_swapcache(folio))
+		locked = folio_trylock(folio);
 	if (locked) {
 		page_hva_discard_locked(folio);
 		folio_unlock(folio);
@@ -421,6 +545,26 @@ void __page_hva_add_collision(struct address_space *mapping, pgoff_t index)
 }
 
 /**
+ * __page_hva_fault_gone - slow path of page_hva_fault_stable()
+ * @folio: the locked folio, which is discarded
+ * @vmf: the fault
+ * @ret: what it did so far
+ *
+ * From here on the fault is like one that did not find the folio at all.
+ */
+void __page_hva_fault_gone(struct folio *folio, struct vm_fault *vmf,
+			   vm_fault_t *ret)
+{
+	page_hva_discard_locked(folio);
+	if (!(*ret & VM_FAULT_MAJOR)) {
+		count_vm_event(PGMAJFAULT);
+		count_memcg_event_mm(vmf->vma->vm_mm, PGMAJFAULT);
+		*ret |= VM_FAULT_MAJOR;
+	}
+	vmf->flags |= FAULT_FLAG_TRIED;
+}
+
+/**
  * __page_hva_short_read - slow path of page_hva_short_read()
  * @folio: the folio
  * @iocb: the read
@@ -428,7 +572,10 @@ void __page_hva_add_collision(struct address_space *mapping, pgoff_t index)
  *
  * Readahead alone is not enough: what it brings in can be discarded again
  * before it is copied.  The reference in @pin is taken before the folio is
- * read, so it stays stable.
+ * read, so it stays stable.  What takes the place of a large folio can be
+ * smaller; the reader goes on at its position, so this is what is pinned.
+ * Splice keeps the position of the first folio only, and begins others at their
+ * start.
  *
  * The folio may have been truncated meanwhile.  Then reading goes on with
  * whatever the file has there now, just as if it had come a little later.
@@ -441,6 +588,7 @@ int __page_hva_short_read(struct folio *folio, struct kiocb *iocb,
 {
 	struct file *file = iocb->ki_filp;
 	struct address_space *mapping = file->f_mapping;
+	pgoff_t index = max_t(pgoff_t, folio->index, iocb->ki_pos >> PAGE_SHIFT);
 	struct folio *new;
 
 	if (!page_hva_is_gone(folio))
@@ -449,13 +597,13 @@ int __page_hva_short_read(struct folio *folio, struct kiocb *iocb,
 		return -EAGAIN;
 	page_hva_unpin(pin);
 	page_hva_discard(folio);
-	if (folio_pos(folio) >= i_size_read(mapping->host))
+	if ((loff_t)index << PAGE_SHIFT >= i_size_read(mapping->host))
 		return 0;
 
-	page_cache_sync_readahead(mapping, &file->f_ra, file, folio->index,
+	page_cache_sync_readahead(mapping, &file->f_ra, file, index,
 				  max(1U, file->f_ra.ra_pages));
 	filemap_invalidate_lock_shared(mapping);
-	new = read_cache_folio(mapping, folio->index, NULL, file);
+	new = read_cache_folio(mapping, index, NULL, file);
 	filemap_invalidate_unlock_shared(mapping);
 	if (IS_ERR(new))
 		return PTR_ERR(new);
@@ -493,5 +641,6 @@ bool __page_hva_transfer_dirty(struct folio *folio)
 	if (!__page_hva_make_stable(folio))
 		return false;
 	page_clear_dirty(&folio->page);
+	folio_clear_hva_writable(folio);
 	return folio_mark_dirty(folio);
 }

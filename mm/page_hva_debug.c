@@ -3,9 +3,10 @@
  * Page host virtual assist: debugfs
  *
  * page_hva/state: pages of all memory by usage and content state
- * page_hva/stat:  counters
  * page_hva/skip:  make_stable hooks by name, and whether each is switched off
  *		   (CONFIG_PAGE_HVA_DEBUG)
+ * page_hva/lru_cache_disable: 1 disables the LRU batches of all CPUs, 0 enables
+ *		   them again (CONFIG_PAGE_HVA_DEBUG)
  */
 #define pr_fmt(fmt) "page_hva: " fmt
 
@@ -14,11 +15,12 @@
 #include <linux/init.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
+#include <linux/mutex.h>
 #include <linux/page_hva.h>
 #include <linux/sched.h>
 #include <linux/seq_file.h>
+#include <linux/swap.h>
 #include <linux/uaccess.h>
-#include "page_hva_stat.h"
 
 static int state_show(struct seq_file *m, void *v)
 {
@@ -52,36 +54,12 @@ static int state_show(struct seq_file *m, void *v)
 }
 DEFINE_SHOW_ATTRIBUTE(state);
 
-static int stat_show(struct seq_file *m, void *v)
-{
-	static const char * const name[PAGE_HVA_NR_STATS] = {
-		[PAGE_HVA_MADE_VOLATILE]	= "made_volatile",
-		[PAGE_HVA_MADE_STABLE]		= "made_stable",
-		[PAGE_HVA_GONE]			= "make_stable_gone",
-		[PAGE_HVA_COUNT_BUSY]		= "count_busy",
-		[PAGE_HVA_FREED]		= "freed_volatile",
-		[PAGE_HVA_DISCARDS]		= "discards",
-		[PAGE_HVA_FAULTS_USER]		= "faults_user",
-		[PAGE_HVA_FAULTS_KERNEL]	= "faults_kernel",
-	};
-	int item, cpu;
-
-	for (item = 0; item < PAGE_HVA_NR_STATS; item++) {
-		unsigned long sum = 0;
-
-		for_each_possible_cpu(cpu)
-			sum += per_cpu(page_hva_stat, cpu)[item];
-		seq_printf(m, "%s %lu\n", name[item], sum);
-	}
-	return 0;
-}
-DEFINE_SHOW_ATTRIBUTE(stat);
-
 #ifdef CONFIG_PAGE_HVA_DEBUG
 unsigned long page_hva_skipped;
 
 static const char * const site_name[PAGE_HVA_NR_SITES] = {
 	[PAGE_HVA_SITE_LOOKUP]		= "lookup",
+	[PAGE_HVA_SITE_SWAP_LOOKUP]	= "swap_lookup",
 	[PAGE_HVA_SITE_READ]		= "read",
 	[PAGE_HVA_SITE_SHORT_READ]	= "short_read",
 	[PAGE_HVA_SITE_SPLICE]		= "splice",
@@ -93,7 +71,14 @@ static const char * const site_name[PAGE_HVA_NR_SITES] = {
 	[PAGE_HVA_SITE_MLOCK]		= "mlock",
 	[PAGE_HVA_SITE_MIGRATE]		= "migrate",
 	[PAGE_HVA_SITE_COLLAPSE]	= "collapse",
+	[PAGE_HVA_SITE_SPLIT]		= "split",
+	[PAGE_HVA_SITE_HAND_OVER]	= "hand_over",
 	[PAGE_HVA_SITE_FREE]		= "free",
+	[PAGE_HVA_SITE_SWEEP]		= "sweep",
+	[PAGE_HVA_SITE_RECLAIM]		= "reclaim",
+	[PAGE_HVA_SITE_UNUSED]		= "unused",
+	[PAGE_HVA_SITE_SWAP_FREE]	= "swap_free",
+	[PAGE_HVA_SITE_SWAP_WRITE]	= "swap_write",
 };
 
 /**
@@ -173,6 +158,37 @@ static int __init skip_setup(char *list)
 	return 1;
 }
 __setup("page_hva_skip=", skip_setup);
+
+/*
+ * A batch of folios on their way to the LRU has a reference to each, and a
+ * folio with a foreign reference does not turn volatile.  That helps a page
+ * fault to make progress by luck; without the batches, only the rules do.
+ * Memory offlining and contiguous allocation disable them as well, for a while.
+ */
+static bool lru_disabled;
+static DEFINE_MUTEX(lru_disabled_mutex);
+
+static int lru_disabled_get(void *data, u64 *val)
+{
+	*val = READ_ONCE(lru_disabled);
+	return 0;
+}
+
+static int lru_disabled_set(void *data, u64 val)
+{
+	if (val > 1)
+		return -EINVAL;
+	mutex_lock(&lru_disabled_mutex);
+	if (val && !lru_disabled)
+		lru_cache_disable();
+	else if (!val && lru_disabled)
+		lru_cache_enable();
+	WRITE_ONCE(lru_disabled, val);
+	mutex_unlock(&lru_disabled_mutex);
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(lru_disabled_fops, lru_disabled_get, lru_disabled_set,
+			 "%llu\n");
 #endif /* CONFIG_PAGE_HVA_DEBUG */
 
 static int __init page_hva_debug_init(void)
@@ -183,9 +199,10 @@ static int __init page_hva_debug_init(void)
 		return 0;
 	dir = debugfs_create_dir("page_hva", NULL);
 	debugfs_create_file("state", 0400, dir, NULL, &state_fops);
-	debugfs_create_file("stat", 0400, dir, NULL, &stat_fops);
 #ifdef CONFIG_PAGE_HVA_DEBUG
 	debugfs_create_file("skip", 0600, dir, NULL, &skip_fops);
+	debugfs_create_file_unsafe("lru_cache_disable", 0600, dir, NULL,
+				   &lru_disabled_fops);
 #endif
 	return 0;
 }

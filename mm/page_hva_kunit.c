@@ -49,7 +49,7 @@ static void hva_make_plain(struct hva_test *t)
 {
 	page_hva_set_stable(&t->folio->page);
 	t->folio->mapping = NULL;
-	t->folio->flags &= ~(PAGEFLAGS_MASK & ~BIT(PG_waiters));
+	t->folio->flags &= ~(PAGEFLAGS_MASK & ~BIT(PG_waiters) & ~BIT(PG_head));
 	atomic_set(&t->folio->_mapcount, -1);
 	set_page_count(&t->folio->page, 1);
 }
@@ -209,6 +209,40 @@ static void hva_ineligible_mapping(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, hva_try(t, 0, PAGE_HVA_PUT));
 }
 
+/* The swap cache: who owns the slot does not matter, a mapping does. */
+static void hva_swap_cache(struct kunit *test)
+{
+	static const struct {
+		unsigned long kind;
+		int mapcount;
+		bool ok;
+	} cases[] = {
+		{ PAGE_MAPPING_ANON, 0, true },
+		{ PAGE_MAPPING_ANON, 1, false },
+		{ PAGE_MAPPING_KSM, 0, false },
+		{ PAGE_MAPPING_MOVABLE, 0, false },
+		{ 0, 0, true },			/* read ahead */
+	};
+	struct hva_test *t = test->priv;
+	int i;
+
+	if (!IS_ENABLED(CONFIG_SWAP))
+		kunit_skip(test, "no swap");
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		t->folio->flags |= BIT(PG_swapbacked) | BIT(PG_swapcache);
+		t->folio->mapping = NULL;
+		if (cases[i].kind)
+			t->folio->mapping = (void *)((unsigned long)&t->mapping |
+						     cases[i].kind);
+		atomic_set(&t->folio->_mapcount, cases[i].mapcount - 1);
+		set_page_count(&t->folio->page, cases[i].mapcount + 2);
+		KUNIT_EXPECT_EQ_MSG(test, hva_try(t, 1, PAGE_HVA_AGED),
+				    cases[i].ok, "case %d", i);
+		hva_make_plain(t);
+		hva_make_eligible(t);
+	}
+}
+
 /* refs: 1 of the page cache, what the caller says, and 1 for each mapping */
 static void hva_counts(struct kunit *test)
 {
@@ -260,9 +294,115 @@ static void hva_freed_page_is_stable(struct kunit *test)
 	struct hva_test *t = test->priv;
 
 	KUNIT_ASSERT_TRUE(test, hva_try(t, 0, PAGE_HVA_PUT));
-	page_hva_free(&t->folio->page);
+	page_hva_free(&t->folio->page, 0);
 	KUNIT_EXPECT_FALSE(test, folio_test_hva_volatile(t->folio));
 	KUNIT_EXPECT_EQ(test, hva_usage(t->folio), ESSA_USAGE_STABLE);
+}
+
+#define HVA_ORDER 2
+#define HVA_PAGES (1 << HVA_ORDER)
+
+/* Replace the folio by a large one that is eligible. */
+static void hva_make_large(struct kunit *test)
+{
+	struct hva_test *t = test->priv;
+
+	hva_make_plain(t);
+	folio_put(t->folio);
+	t->folio = folio_alloc(GFP_KERNEL | __GFP_COMP | __GFP_ZERO, HVA_ORDER);
+	KUNIT_ASSERT_NOT_NULL(test, t->folio);
+	hva_make_plain(t);
+	hva_make_eligible(t);
+	set_page_count(&t->folio->page, HVA_PAGES);
+}
+
+/* How many of its pages have this usage state? */
+static int hva_pages(struct folio *folio, unsigned int usage)
+{
+	int i, pages = 0;
+
+	for (i = 0; i < HVA_PAGES; i++)
+		pages += (page_hva_get_state(folio_page(folio, i)) &
+			  ESSA_USAGE_MASK) == usage;
+	return pages;
+}
+
+static void hva_large_as_a_whole(struct kunit *test)
+{
+	struct hva_test *t = test->priv;
+
+	hva_make_large(test);
+	KUNIT_ASSERT_TRUE(test, hva_try(t, 0, PAGE_HVA_PUT));
+	KUNIT_EXPECT_TRUE(test, folio_test_hva_volatile(t->folio));
+	KUNIT_EXPECT_EQ(test, hva_pages(t->folio, ESSA_USAGE_VOLATILE), HVA_PAGES);
+	KUNIT_EXPECT_FALSE(test, hva_try(t, 0, PAGE_HVA_PUT));
+
+	if (!page_hva_pages_discarded(&t->folio->page, HVA_PAGES)) {
+		KUNIT_EXPECT_TRUE(test, __page_hva_make_stable(t->folio));
+		KUNIT_EXPECT_FALSE(test, folio_test_hva_volatile(t->folio));
+		KUNIT_EXPECT_EQ(test, hva_pages(t->folio, ESSA_USAGE_STABLE),
+				HVA_PAGES);
+		KUNIT_EXPECT_TRUE(test, hva_try(t, 0, PAGE_HVA_PUT));
+	}
+	page_hva_free(&t->folio->page, HVA_ORDER);
+	KUNIT_EXPECT_FALSE(test, folio_test_hva_volatile(t->folio));
+	KUNIT_EXPECT_EQ(test, hva_pages(t->folio, ESSA_USAGE_STABLE), HVA_PAGES);
+}
+
+/* One discarded page discards the folio, whichever it is. */
+static void hva_large_one_page_gone(struct kunit *test)
+{
+	struct hva_test *t = test->priv;
+	int gone, i;
+
+	for (gone = 0; gone < HVA_PAGES; gone++) {
+		hva_make_large(test);
+		KUNIT_ASSERT_TRUE(test, hva_try(t, 0, PAGE_HVA_PUT));
+		if (!page_hva_discarded(&t->folio->page))
+			kunit_skip(test, "the host does not discard at once");
+		for (i = 0; i < HVA_PAGES; i++)
+			if (i != gone)
+				page_hva_set_stable(folio_page(t->folio, i));
+		KUNIT_EXPECT_FALSE_MSG(test, __page_hva_make_stable(t->folio),
+				       "page %d", gone);
+		KUNIT_EXPECT_TRUE(test, folio_test_hva_volatile(t->folio));
+		KUNIT_EXPECT_EQ(test, hva_pages(t->folio, ESSA_USAGE_STABLE),
+				HVA_PAGES - 1);
+		page_hva_free(&t->folio->page, HVA_ORDER);
+		KUNIT_EXPECT_EQ(test, hva_pages(t->folio, ESSA_USAGE_STABLE),
+				HVA_PAGES);
+	}
+}
+
+/* refs: one of the page cache for each page, and what the caller says */
+static void hva_large_counts(struct kunit *test)
+{
+	static const struct {
+		int more, refs;
+		enum page_hva_moment moment;
+		bool ok;
+	} cases[] = {
+		{ 0, 0, PAGE_HVA_PUT, true },
+		{ 1, 1, PAGE_HVA_PUT, true },
+		{ HVA_PAGES, HVA_PAGES, PAGE_HVA_PUT, true },	/* unmapped */
+		{ 1, 0, PAGE_HVA_PUT, false },
+		{ 2, 1, PAGE_HVA_PUT, false },
+		{ 0, 1, PAGE_HVA_PUT, false },
+		{ 1 - HVA_PAGES, 0, PAGE_HVA_PUT, false },
+		{ 1, 1, PAGE_HVA_AGED, true },
+		{ 2, 1, PAGE_HVA_AGED, false },			/* mapped */
+	};
+	struct hva_test *t = test->priv;
+	int i;
+
+	hva_make_large(test);
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		set_page_count(&t->folio->page, HVA_PAGES + cases[i].more);
+		KUNIT_EXPECT_EQ_MSG(test,
+				    hva_try(t, cases[i].refs, cases[i].moment),
+				    cases[i].ok, "case %d", i);
+		page_hva_free(&t->folio->page, HVA_ORDER);
+	}
 }
 
 /* Stands in for make_stable: the test has been made, the bit not cleared. */
@@ -325,9 +465,13 @@ static struct kunit_case page_hva_cases[] = {
 	KUNIT_CASE(hva_eligible),
 	KUNIT_CASE(hva_ineligible_flags),
 	KUNIT_CASE(hva_ineligible_mapping),
+	KUNIT_CASE(hva_swap_cache),
 	KUNIT_CASE(hva_counts),
 	KUNIT_CASE(hva_read_end),
 	KUNIT_CASE(hva_freed_page_is_stable),
+	KUNIT_CASE(hva_large_as_a_whole),
+	KUNIT_CASE(hva_large_one_page_gone),
+	KUNIT_CASE(hva_large_counts),
 	KUNIT_CASE(hva_transfer_dirty_order),
 	{}
 };

@@ -1,28 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Counters of page host virtual assist, shown in debugfs. */
+/* Counters of page host virtual assist, shown in /proc/vmstat. */
 #ifndef _MM_PAGE_HVA_STAT_H
 #define _MM_PAGE_HVA_STAT_H
 
-#include <linux/percpu.h>
+#include <linux/vmstat.h>
 
-/* Their names are in mm/page_hva_debug.c, in the same order. */
-enum page_hva_stat_item {
-	PAGE_HVA_MADE_VOLATILE,
-	PAGE_HVA_MADE_STABLE,
-	PAGE_HVA_GONE,
-	PAGE_HVA_COUNT_BUSY,
-	PAGE_HVA_FREED,
-	PAGE_HVA_DISCARDS,
-	PAGE_HVA_FAULTS_USER,
-	PAGE_HVA_FAULTS_KERNEL,
-	PAGE_HVA_NR_STATS
-};
-
-DECLARE_PER_CPU(unsigned long [PAGE_HVA_NR_STATS], page_hva_stat);
-
-static inline void page_hva_count(enum page_hva_stat_item item)
+/* What was done is counted in pages, what failed in attempts. */
+static inline void page_hva_count(enum vm_event_item item)
 {
-	this_cpu_inc(page_hva_stat[item]);
+	count_vm_event(item);
+}
+
+static inline void page_hva_count_pages(enum vm_event_item item,
+					unsigned int nr)
+{
+	count_vm_events(item, nr);
 }
 
 #endif /* _MM_PAGE_HVA_STAT_H */

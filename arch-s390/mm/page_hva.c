@@ -8,12 +8,14 @@
 #include <linux/init.h>
 #include <linux/kdebug.h>
 #include <linux/kprobes.h>
+#include <linux/memblock.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/page_hva.h>
 #include <linux/ptrace.h>
 #include <linux/sched/debug.h>
 #include <linux/sched/signal.h>
+#include <linux/sizes.h>
 #include <linux/uaccess.h>
 #include <asm/asm-extable.h>
 #include <asm/extable.h>
@@ -23,16 +25,23 @@
 #include <asm/uv.h>
 #include "../kernel/entry.h"
 #include "../../../mm/page_hva_stat.h"
+#include <trace/events/page_hva.h>
 
 static enum { MODE_OFF, MODE_ON, MODE_FORCE } mode __initdata;
+static bool potentially __initdata;
 
 static int __init page_hva_setup(char *str)
 {
 	static const char * const names[] = { "off", "on", "force" };
-	int i = str ? match_string(names, ARRAY_SIZE(names), str) : -EINVAL;
+	char *comma = str ? strchr(str, ',') : NULL;
+	int i;
 
+	potentially = comma && !strcmp(comma, ",p");
+	if (potentially)
+		*comma = 0;
+	i = str ? match_string(names, ARRAY_SIZE(names), str) : -EINVAL;
 	if (i < 0) {
-		pr_err("page_hva=%s is not understood, it takes off, on or force\n",
+		pr_err("page_hva=%s is not understood, it takes off, on or force, the latter two with ,p\n",
 		       str ?: "");
 		return -EINVAL;
 	}
@@ -75,10 +84,10 @@ static int __init page_hva_init(void)
 		pr_warn("refused: no ESSA instruction, or switched off by cmma=off\n");
 	} else if (host_delivers_discard_faults()) {
 		pr_info("enabled: the host may discard clean page cache\n");
-		page_hva_enable();
+		page_hva_enable(potentially);
 	} else if (mode == MODE_FORCE) {
 		pr_warn("forced: if this host does not deliver discard faults, page cache reads as zeros after a discard and data is lost\n");
-		page_hva_enable();
+		page_hva_enable(potentially);
 	} else {
 		pr_warn("refused: this host is not known to deliver discard faults; page_hva=force overrides that, at the risk of data loss\n");
 	}
@@ -138,16 +147,15 @@ static bool kernel_range_touches(unsigned long address, unsigned long length,
  * operand: its caller gets rid of the page, and the page fault of the repeated
  * copy does the same for the user operand.
  */
-static bool is_user_access(struct pt_regs *regs, unsigned long pfn)
+static bool is_user_access(struct pt_regs *regs, struct mvcos_insn insn,
+			   unsigned long pfn)
 {
 	union oac oac = { .val = regs->gprs[0] };
-	struct mvcos_insn insn;
 	unsigned long length;
 
 	/* The compare and swap loops of the futex operations */
 	if (psw_bits(regs->psw).as == PSW_BITS_AS_SECONDARY)
 		return true;
-	memcpy(&insn, (void *)regs->psw.addr, sizeof(insn));
 	if (insn.op1 != 0xc8 || insn.op2 != 0)
 		return false;
 	length = min(regs->gprs[insn.r3], PAGE_SIZE);
@@ -189,8 +197,15 @@ static bool is_guest_access(struct pt_regs *regs)
 void do_discard_fault(struct pt_regs *regs)
 {
 	unsigned long pfn = phys_to_pfn(regs->int_parm_long);
+	struct mvcos_insn insn = { };
 	struct page *page;
 
+	/*
+	 * Before kprobes reset the PSW of an instruction that they single-step
+	 * out of line to where it came from: there is a breakpoint now.
+	 */
+	if (!user_mode(regs) && !is_guest_access(regs))
+		memcpy(&insn, (void *)regs->psw.addr, sizeof(insn));
 	/* The instruction was nullified, see do_exception(). */
 	clear_thread_flag(TIF_PER_TRAP);
 	if (kprobe_page_fault(regs, 0x1a))
@@ -198,9 +213,10 @@ void do_discard_fault(struct pt_regs *regs)
 
 	page_hva_count(user_mode(regs) ? PAGE_HVA_FAULTS_USER :
 					 PAGE_HVA_FAULTS_KERNEL);
+	trace_page_hva_discard_fault(pfn, regs->psw.addr, user_mode(regs));
 	page = pfn_to_online_page(pfn);
 	if (user_mode(regs) || is_guest_access(regs) ||
-	    (!faulthandler_disabled() && is_user_access(regs, pfn))) {
+	    (!faulthandler_disabled() && is_user_access(regs, insn, pfn))) {
 		if (page && page_hva_enabled() && page_hva_discard_page(page))
 			return;
 	}
@@ -218,3 +234,55 @@ void do_discard_fault(struct pt_regs *regs)
 }
 
 NOKPROBE_SYMBOL(do_discard_fault);
+
+/*
+ * Set a block stable if there is one at this absolute address.  An addressing
+ * exception suppresses the instruction: the PSW points to the next one.
+ */
+static bool set_stable_if_configured(unsigned long paddr)
+{
+	int configured = 0;
+
+	asm volatile(
+		"	.insn	rrf,0xb9ab0000,%%r1,%[paddr],%[cmd],0\n"
+		"0:	lhi	%[configured],1\n"
+		"1:\n"
+		EX_TABLE(0b, 1b)
+		: [configured] "+d" (configured)
+		: [paddr] "d" (paddr), [cmd] "i" (ESSA_SET_STABLE)
+		: "1", "memory");
+	return configured;
+}
+
+/**
+ * page_hva_hand_over - make all memory stable for whoever runs next
+ *
+ * The next kernel, or the program that writes a dump, may know nothing of page
+ * states, and must not find a page that faults or that the host takes away.
+ * What the host took already reads as zeros from now on.  Unused pages
+ * need it with page_hva=off as well.
+ *
+ * No page can turn volatile or unused after the loop has passed it: the other
+ * CPUs are stopped, and this one neither ends I/O nor frees memory any more.
+ *
+ * Nothing but max_pfn is taken for granted, as the kernel may have crashed: no
+ * locks, no allocations, no struct page.  Where there is no memory, ESSA ends
+ * in an addressing exception, and the rest of that megabyte, the smallest unit
+ * of memory, is skipped.
+ *
+ * Context: This CPU is the only one, with interrupts off.
+ */
+void page_hva_hand_over(void)
+{
+	unsigned long end = PFN_PHYS(max_pfn);
+	unsigned long paddr = 0;
+
+	if (!cmma_flag || page_hva_skip(PAGE_HVA_SITE_HAND_OVER))
+		return;
+	while (paddr < end) {
+		if (set_stable_if_configured(paddr))
+			paddr += PAGE_SIZE;
+		else
+			paddr = ALIGN(paddr + 1, SZ_1M);
+	}
+}

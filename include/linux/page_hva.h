@@ -12,6 +12,7 @@
 #include <linux/fs.h>
 #include <linux/jump_label.h>
 #include <linux/mm.h>
+#include <linux/uaccess.h>
 #include <linux/uio.h>
 
 /*
@@ -21,6 +22,7 @@
  */
 enum page_hva_site {
 	PAGE_HVA_SITE_LOOKUP,
+	PAGE_HVA_SITE_SWAP_LOOKUP,
 	PAGE_HVA_SITE_READ,
 	PAGE_HVA_SITE_SHORT_READ,
 	PAGE_HVA_SITE_SPLICE,
@@ -32,7 +34,14 @@ enum page_hva_site {
 	PAGE_HVA_SITE_MLOCK,
 	PAGE_HVA_SITE_MIGRATE,
 	PAGE_HVA_SITE_COLLAPSE,
+	PAGE_HVA_SITE_SPLIT,
 	PAGE_HVA_SITE_FREE,
+	PAGE_HVA_SITE_SWEEP,
+	PAGE_HVA_SITE_RECLAIM,
+	PAGE_HVA_SITE_UNUSED,
+	PAGE_HVA_SITE_SWAP_FREE,
+	PAGE_HVA_SITE_SWAP_WRITE,
+	PAGE_HVA_SITE_HAND_OVER,
 	PAGE_HVA_NR_SITES
 };
 
@@ -53,6 +62,7 @@ enum page_hva_moment {
 #include <asm/page_hva.h>
 
 DECLARE_STATIC_KEY_FALSE(page_hva_key);
+DECLARE_STATIC_KEY_FALSE(page_hva_unused_key);
 
 /**
  * page_hva_enabled - does this kernel make folios volatile?
@@ -84,21 +94,34 @@ static inline void page_hva_report_dirty(struct folio *folio)
 }
 #endif
 
-void page_hva_enable(void);
+extern bool page_hva_p;
+
+void page_hva_enable(bool p);
 bool __page_hva_make_stable(struct folio *folio);
 bool __page_hva_make_volatile(struct folio *folio, int refs,
 			      enum page_hva_moment moment);
-void __page_hva_free(struct page *page);
+void __page_hva_free(struct page *page, unsigned int order);
 void __page_hva_release_private(struct folio *folio);
-void __page_hva_unmapped(struct folio *folio);
+void __page_hva_unmapped(struct folio *folio, unsigned int nr);
 bool __page_hva_transfer_dirty(struct folio *folio);
 bool page_hva_discard_locked(struct folio *folio);
 void page_hva_discard(struct folio *folio);
 bool page_hva_discard_page(struct page *page);
+bool page_hva_swap_eligible(struct folio *folio, bool mapped);
+void __page_hva_swap_in(struct folio *folio);
+bool page_hva_swap_discard(struct folio *folio);
 void __page_hva_lookup_gone(struct folio *folio, bool locked);
 void __page_hva_add_collision(struct address_space *mapping, pgoff_t index);
+void __page_hva_fault_gone(struct folio *folio, struct vm_fault *vmf,
+			   vm_fault_t *ret);
 int __page_hva_short_read(struct folio *folio, struct kiocb *iocb,
 			  struct folio **pin);
+bool __page_hva_gone(struct folio *folio);
+bool __page_hva_sweep(struct pglist_data *pgdat, struct mem_cgroup *memcg,
+		      unsigned long nr, unsigned long *reclaimed,
+		      unsigned long *scanned);
+void *__page_hva_shadow(struct folio *folio);
+bool __page_hva_refault(struct folio *folio, void *shadow);
 
 /**
  * page_hva_make_stable - claim the content of a folio
@@ -134,9 +157,17 @@ static inline bool page_hva_make_stable(struct folio *folio,
 #define PAGE_HVA_FLAGS_CLEAR	(BIT(PG_writeback) | BIT(PG_dirty) |	\
 				 BIT(PG_arch_1) | BIT(PG_reserved) |	\
 				 BIT(PG_private) | BIT(PG_private_2) |	\
-				 BIT(PG_head) | BIT(PG_swapbacked) |	\
-				 BIT(PG_unevictable) | BIT(PG_mlocked) | \
-				 BIT(PG_hva_volatile))
+				 BIT(PG_swapbacked) | BIT(PG_unevictable) | \
+				 BIT(PG_mlocked) | BIT(PG_hva_volatile))
+
+/* Only in the swap cache there are swap-backed folios with a copy elsewhere. */
+static inline bool page_hva_flags_eligible(unsigned long flags)
+{
+	if (IS_ENABLED(CONFIG_SWAP) && (flags & BIT(PG_swapbacked)) &&
+	    (flags & BIT(PG_swapcache)))
+		flags &= ~BIT(PG_swapbacked);
+	return !(flags & PAGE_HVA_FLAGS_CLEAR);
+}
 
 /**
  * page_hva_make_volatile - let the host discard a folio if that is safe
@@ -150,7 +181,7 @@ static inline void page_hva_make_volatile(struct folio *folio, int refs,
 					  enum page_hva_moment moment)
 {
 	if (page_hva_enabled() &&
-	    !(READ_ONCE(folio->flags) & PAGE_HVA_FLAGS_CLEAR))
+	    page_hva_flags_eligible(READ_ONCE(folio->flags)))
 		__page_hva_make_volatile(folio, refs, moment);
 }
 
@@ -196,37 +227,122 @@ static inline void page_hva_put_page(struct page *page)
 	page_hva_put_read(&folio, 1);
 }
 
-/* A page table entry of @folio is gone, its reference is put next. */
-static inline void page_hva_unmapped(struct folio *folio)
+/* @nr page table entries of @folio are gone, their references are put next. */
+static inline void page_hva_unmapped(struct folio *folio, unsigned int nr)
 {
 	if (page_hva_enabled() && !folio_mapped(folio) &&
 	    !(READ_ONCE(folio->flags) & PAGE_HVA_FLAGS_CLEAR))
-		__page_hva_unmapped(folio);
+		__page_hva_unmapped(folio, nr);
 }
 
 /*
  * Aging puts @folio back on an LRU list, and drops its own reference next.  A
- * folio of the working set may have been deactivated although it is in use.
+ * folio of the working set may have been deactivated although it is in use.  That
+ * is what happens to all of the swap cache, so it does not count there.
  */
 static inline void page_hva_aged(struct folio *folio)
 {
 	if (page_hva_enabled() && !folio_test_active(folio) &&
-	    !folio_test_referenced(folio) && !folio_test_workingset(folio))
+	    !folio_test_referenced(folio) &&
+	    (!folio_test_workingset(folio) || folio_test_hva_writable(folio)))
 		page_hva_make_volatile(folio, 1, PAGE_HVA_AGED);
 }
 
 /**
  * page_hva_free - a page is freed: whoever gets it next may touch it
- * @page: the page; nobody else has a reference
+ * @page: the page, the first one of a large folio; nobody has a reference
+ * @order: how many pages there are
  *
  * A page in the hands of the page allocator is never volatile: the discard
  * fault handler relies on it, see page_hva_discard_page().
  */
-static inline void page_hva_free(struct page *page)
+static inline void page_hva_free(struct page *page, unsigned int order)
 {
 	if (page_hva_enabled() && test_bit(PG_hva_volatile, &page->flags) &&
 	    !page_hva_skip(PAGE_HVA_SITE_FREE))
-		__page_hva_free(page);
+		__page_hva_free(page, order);
+}
+
+void __page_hva_freed(unsigned long pfn, unsigned int order);
+
+/**
+ * page_hva_freed - free pages reach the lists of the page allocator
+ * @pfn: the first page
+ * @order: there are 2^order pages
+ *
+ * If nothing is freed near them for a while, they are made unused.
+ *
+ * Context: Any, with the zone lock held.
+ */
+static inline void page_hva_freed(unsigned long pfn, unsigned int order)
+{
+	if (static_branch_unlikely(&page_hva_unused_key))
+		__page_hva_freed(pfn, order);
+}
+
+/**
+ * page_hva_swap_in - a folio is about to be mapped in a swap fault
+ * @folio: the folio, which is locked
+ * @vma: where
+ *
+ * With P, this is where the change bit begins to tell if the folio and its swap
+ * slot differ.
+ */
+static inline void page_hva_swap_in(struct folio *folio,
+				    struct vm_area_struct *vma)
+{
+	if (page_hva_enabled() && page_hva_p && !(vma->vm_flags & VM_LOCKED))
+		__page_hva_swap_in(folio);
+}
+
+/*
+ * The fault is over; the page table lock keeps the mapping of @folio.  If the
+ * fault had to read, the folio stays stable, or an access could be starved.
+ */
+static inline void page_hva_swap_mapped(struct folio *folio, vm_fault_t ret)
+{
+	if (page_hva_enabled() && !(ret & VM_FAULT_MAJOR) &&
+	    folio_test_hva_writable(folio))
+		page_hva_make_volatile(folio, 0, PAGE_HVA_AGED);
+}
+
+/**
+ * page_hva_touch_user - let a discard fault happen where it can be handled
+ * @uaddr: where an access with page faults disabled failed
+ *
+ * The page table entry of a potentially volatile page can be writable and dirty
+ * although the page is gone: a page fault dirtied it for a store that was not
+ * made.  Then fixup_user_fault() finds nothing to do.  A page that is there is
+ * not discarded once more before a store: it turns volatile by aging only.
+ *
+ * Context: May sleep; the mmap lock is not held.
+ */
+static inline void page_hva_touch_user(u32 __user *uaddr)
+{
+	u32 value;
+
+	if (page_hva_enabled() && page_hva_p && get_user(value, uaddr))
+		return;	/* The caller will find out. */
+}
+
+/**
+ * page_hva_swap_write - claim the content of a folio to write it to swap
+ * @folio: the folio, which is locked and was dirty
+ *
+ * The page fault of a store marks the page table entry dirty and returns.  If
+ * the host discards the folio before the store is made, it is dirty and gone.
+ *
+ * Return: false if it is gone, and thus equal to its swap slot.
+ */
+static inline bool page_hva_swap_write(struct folio *folio)
+{
+	if (!page_hva_enabled() || !folio_test_hva_writable(folio))
+		return true;
+	if (!page_hva_make_stable(folio, PAGE_HVA_SITE_SWAP_WRITE))
+		return false;
+	/* What is written is not the old content of the slot. */
+	folio_clear_hva_writable(folio);
+	return true;
 }
 
 /**
@@ -243,7 +359,9 @@ static inline bool page_hva_lookup(struct folio *folio, bool nocontent,
 				   bool locked)
 {
 	if (nocontent ||
-	    likely(page_hva_make_stable(folio, PAGE_HVA_SITE_LOOKUP)))
+	    likely(page_hva_make_stable(folio, folio_test_swapcache(folio) ?
+					PAGE_HVA_SITE_SWAP_LOOKUP :
+					PAGE_HVA_SITE_LOOKUP)))
 		return true;
 	__page_hva_lookup_gone(folio, locked);
 	return false;
@@ -275,6 +393,20 @@ static inline bool page_hva_stable_or_discard(struct folio *folio,
 }
 
 /**
+ * page_hva_drop_discarded - a copy from a mapped page failed: it may be gone
+ * @page: the page or NULL; the caller needs no reference
+ *
+ * For a copy with an exception table entry from what page tables map.
+ *
+ * Context: May sleep; page table locks are not held.
+ */
+static inline void page_hva_drop_discarded(struct page *page)
+{
+	if (page_hva_enabled() && page)
+		page_hva_discard_page(page);
+}
+
+/**
  * page_hva_gup_stable - claim the content of a folio for GUP
  * @folio: the folio, mapped in @vma
  * @vma: where it is mapped
@@ -301,6 +433,24 @@ static inline bool page_hva_gup_stable(struct folio *folio,
 }
 
 /**
+ * page_hva_mlock - a page of @folio is mapped in memory that is being locked
+ * @folio: the folio
+ * @vma: where it is mapped
+ *
+ * mlock_folio() is told of those large folios only that are locked and mapped
+ * as a whole.  For the others a page is enough: while it is mapped, a large
+ * folio does not turn volatile.
+ *
+ * Context: The page table lock is held, which keeps the mapping's reference.
+ */
+static inline void page_hva_mlock(struct folio *folio,
+				  struct vm_area_struct *vma)
+{
+	if (folio_test_large(folio) && vma->vm_flags & VM_LOCKED)
+		page_hva_make_stable(folio, PAGE_HVA_SITE_MLOCK);
+}
+
+/**
  * page_hva_fault_must_stay - does a page fault need a page that stays?
  * @vmf: the fault
  *
@@ -321,7 +471,7 @@ static inline bool page_hva_fault_must_stay(struct vm_fault *vmf)
  * page_hva_fault_stable - does a page fault get a folio that stays?
  * @folio: the locked folio that the fault found
  * @vmf: the fault
- * @ret: what it did so far
+ * @ret: what it did so far; a discarded folio makes it a major fault
  *
  * A fault that writes needs the content, to copy or to dirty it.  For
  * others see page_hva_fault_must_stay().
@@ -334,15 +484,14 @@ static inline bool page_hva_fault_must_stay(struct vm_fault *vmf)
  * Return: false if the folio was discarded; it is still locked.
  */
 static inline bool page_hva_fault_stable(struct folio *folio,
-					 struct vm_fault *vmf, vm_fault_t ret)
+					 struct vm_fault *vmf, vm_fault_t *ret)
 {
-	if (!(ret & VM_FAULT_MAJOR) && !(vmf->flags & FAULT_FLAG_WRITE) &&
+	if (!(*ret & VM_FAULT_MAJOR) && !(vmf->flags & FAULT_FLAG_WRITE) &&
 	    !page_hva_fault_must_stay(vmf))
 		return true;
 	if (likely(page_hva_make_stable(folio, PAGE_HVA_SITE_FAULT)))
 		return true;
-	page_hva_discard_locked(folio);
-	vmf->flags |= FAULT_FLAG_TRIED;
+	__page_hva_fault_gone(folio, vmf, ret);
 	return false;
 }
 
@@ -388,6 +537,61 @@ static inline bool page_hva_read_stable(struct folio *folio,
 		return true;
 	*error = __page_hva_short_read(folio, iocb, pin);
 	return false;
+}
+
+/**
+ * page_hva_gone - does reclaim have a discarded folio before it?
+ * @folio: the folio; the caller has a reference, or the lock of its LRU list
+ *
+ * Who accessed it, and when, does not matter any more: there is nothing to keep.
+ * What is gone stays gone until the folio is out of the page cache.  Only
+ * folios that may be volatile cost an ESSA.
+ *
+ * Return: true if the host has discarded @folio.
+ */
+static inline bool page_hva_gone(struct folio *folio)
+{
+	return page_hva_enabled() && folio_test_hva_volatile(folio) &&
+	       !page_hva_skip(PAGE_HVA_SITE_RECLAIM) && __page_hva_gone(folio);
+}
+
+/**
+ * page_hva_sweep - reclaim discarded folios before any other
+ * @pgdat: the node
+ * @memcg: whose folios are to be reclaimed, NULL for all
+ * @nr: how many pages are wanted in all
+ * @reclaimed: pages reclaimed so far; what is found here is added
+ * @scanned: the same is added here
+ *
+ * Context: Reclaim; may sleep.
+ * Return: true if there is no need to reclaim others.
+ */
+static inline bool page_hva_sweep(struct pglist_data *pgdat,
+				  struct mem_cgroup *memcg, unsigned long nr,
+				  unsigned long *reclaimed,
+				  unsigned long *scanned)
+{
+	return page_hva_enabled() && !page_hva_skip(PAGE_HVA_SITE_SWEEP) &&
+	       __page_hva_sweep(pgdat, memcg, nr, reclaimed, scanned);
+}
+
+/* What to leave in the page cache for a folio that goes: NULL if it is not gone. */
+static inline void *page_hva_shadow(struct folio *folio)
+{
+	return page_hva_enabled() && folio_test_hva_volatile(folio) ?
+	       __page_hva_shadow(folio) : NULL;
+}
+
+/**
+ * page_hva_refault - is this the refault of a discarded folio?
+ * @folio: the new folio, locked and not yet on an LRU list
+ * @shadow: what was left in the page cache
+ *
+ * Return: true if it is, and all is done.
+ */
+static inline bool page_hva_refault(struct folio *folio, void *shadow)
+{
+	return page_hva_enabled() && __page_hva_refault(folio, shadow);
 }
 
 /* Drop what page_hva_short_read() left in @pin. */
@@ -446,7 +650,7 @@ static inline void page_hva_put_read(struct folio **folios, unsigned int nr)
 {
 }
 
-static inline void page_hva_unmapped(struct folio *folio)
+static inline void page_hva_unmapped(struct folio *folio, unsigned int nr)
 {
 }
 
@@ -454,7 +658,29 @@ static inline void page_hva_aged(struct folio *folio)
 {
 }
 
-static inline void page_hva_free(struct page *page)
+static inline void page_hva_free(struct page *page, unsigned int order)
+{
+}
+
+static inline void page_hva_freed(unsigned long pfn, unsigned int order)
+{
+}
+
+static inline void page_hva_swap_in(struct folio *folio,
+				    struct vm_area_struct *vma)
+{
+}
+
+static inline void page_hva_swap_mapped(struct folio *folio, vm_fault_t ret)
+{
+}
+
+static inline bool page_hva_swap_write(struct folio *folio)
+{
+	return true;
+}
+
+static inline void page_hva_touch_user(u32 __user *uaddr)
 {
 }
 
@@ -479,6 +705,10 @@ static inline void page_hva_discard(struct folio *folio)
 {
 }
 
+static inline void page_hva_drop_discarded(struct page *page)
+{
+}
+
 static inline bool page_hva_discard_locked(struct folio *folio)
 {
 	return false;
@@ -491,13 +721,18 @@ static inline bool page_hva_gup_stable(struct folio *folio,
 	return true;
 }
 
+static inline void page_hva_mlock(struct folio *folio,
+				  struct vm_area_struct *vma)
+{
+}
+
 static inline bool page_hva_fault_must_stay(struct vm_fault *vmf)
 {
 	return false;
 }
 
 static inline bool page_hva_fault_stable(struct folio *folio,
-					 struct vm_fault *vmf, vm_fault_t ret)
+					 struct vm_fault *vmf, vm_fault_t *ret)
 {
 	return true;
 }
@@ -514,6 +749,29 @@ static inline bool page_hva_read_stable(struct folio *folio,
 					int *error)
 {
 	return true;
+}
+
+static inline bool page_hva_gone(struct folio *folio)
+{
+	return false;
+}
+
+static inline bool page_hva_sweep(struct pglist_data *pgdat,
+				  struct mem_cgroup *memcg, unsigned long nr,
+				  unsigned long *reclaimed,
+				  unsigned long *scanned)
+{
+	return false;
+}
+
+static inline void *page_hva_shadow(struct folio *folio)
+{
+	return NULL;
+}
+
+static inline bool page_hva_refault(struct folio *folio, void *shadow)
+{
+	return false;
 }
 
 static inline void page_hva_unpin(struct folio **pin)

@@ -20,7 +20,7 @@ WAYS = [("", True), ("init_on_free=1", True), ("init_on_alloc=1", True),
         ("page_poison=on", False)]
 # All memory is read, and handed over; what is not there is left out.
 EVERYWHERE = [
-    "cat /proc/kcore >/dev/null",
+    "test $(kcore) -ge 1000",
     "cd /sys/devices/system/cpu/cpu1 && echo 0 >online && echo 1 >online",
     "echo 1 >/proc/sys/vm/compact_memory",
 ]
@@ -90,7 +90,7 @@ def memory_blocks(guest):
     return done
 
 
-def untouched(name, way, unused, compile_jobs=24):
+def untouched(name, way, unused, compile_jobs=8):
     """A host that makes any access to an unused page an addressing exception."""
     with boot(f"free-{name}", f"page_hva=on kunit.enable=0 {way}", place.kernel("debug"),
               ["policy=always", "strict-unused=all"]) as guest:

@@ -96,7 +96,8 @@ def limit(guest, pages):
 def exhaust(guest, pages):
     """Let everybody be short of so many pages."""
     guest.run("free=$(sed -n 's/^MemFree: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo); "
-              f"dd if=/dev/zero of=/tmp/full/big bs=1k count=$((free + {pages * 4})) 2>/dev/null",
+              # By the page: each further write to one would count as a use.
+              f"dd if=/dev/zero of=/tmp/full/big bs=4k count=$((free / 4 + {pages})) 2>/dev/null",
               timeout=120)
 
 

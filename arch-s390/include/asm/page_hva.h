@@ -11,6 +11,7 @@
 #define _ASM_S390_PAGE_HVA_H
 
 #include <linux/mm_types.h>
+#include <linux/page-flags.h>
 #include <asm/page-states.h>
 
 /**
@@ -71,6 +72,28 @@ static inline void page_hva_set_stable(struct page *page)
 }
 
 /**
+ * page_hva_has_unused - does the host want to know which pages are free?
+ *
+ * Return: true if there is ESSA, and it is not switched off by cmma=off.
+ */
+static inline bool page_hva_has_unused(void)
+{
+	return cmma_flag;
+}
+
+/**
+ * page_hva_set_stable_data - make a page stable that is not used otherwise
+ * @page: the page, which nobody has a reference to
+ *
+ * The page is no page table now.
+ */
+static inline void page_hva_set_stable_data(struct page *page)
+{
+	__clear_bit(PG_hva_dat, &page->flags);
+	__arch_set_page_nodat(page_to_virt(page), 1);
+}
+
+/**
  * page_hva_set_volatile - allow the host to discard a page
  * @page: the page
  * @writable: the page can be stored to without the kernel knowing; the host
@@ -97,6 +120,62 @@ static inline bool page_hva_set_stable_if_resident(struct page *page)
 					      ESSA_SET_STABLE_IF_RESIDENT));
 }
 
+/**
+ * page_hva_pages_set_volatile - allow the host to discard the pages of a folio
+ * @page: the first of them
+ * @nr: how many there are
+ * @writable: see page_hva_set_volatile()
+ */
+static inline void page_hva_pages_set_volatile(struct page *page,
+					       unsigned int nr, bool writable)
+{
+	while (nr--)
+		page_hva_set_volatile(page++, writable);
+}
+
+/**
+ * page_hva_pages_set_stable - make pages stable that are not used otherwise
+ * @page: the first of them; nobody has a reference
+ * @nr: how many there are
+ */
+static inline void page_hva_pages_set_stable(struct page *page, unsigned int nr)
+{
+	while (nr--)
+		page_hva_set_stable_data(page++);
+}
+
+/**
+ * page_hva_pages_set_stable_if_resident - make pages stable unless one is gone
+ * @page: the first of them
+ * @nr: how many there are
+ *
+ * Return: true if all are stable with their content; false if one of them was
+ * discarded and still is.  Those before it are stable, the others are not.
+ */
+static inline bool page_hva_pages_set_stable_if_resident(struct page *page,
+							 unsigned int nr)
+{
+	while (nr--)
+		if (!page_hva_set_stable_if_resident(page++))
+			return false;
+	return true;
+}
+
+/**
+ * page_hva_pages_discarded - did the host take the content of any page?
+ * @page: the first of them
+ * @nr: how many there are
+ *
+ * Return: true if an access to one of the pages ends in a discard fault.
+ */
+static inline bool page_hva_pages_discarded(struct page *page, unsigned int nr)
+{
+	while (nr--)
+		if (page_hva_discarded(page++))
+			return true;
+	return false;
+}
+
 /*
  * The change bit of the storage key: the hardware's record of a store or of
  * device input since it was last cleared.
@@ -116,5 +195,13 @@ static inline void page_clear_dirty(struct page *page)
 }
 
 #define page_clear_dirty page_clear_dirty
+
+#ifdef CONFIG_PAGE_HVA
+void page_hva_hand_over(void);
+#else
+static inline void page_hva_hand_over(void)
+{
+}
+#endif
 
 #endif /* _ASM_S390_PAGE_HVA_H */

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Page host virtual assist: folios of the swap cache
+ *
+ * A clean folio in the swap cache is a copy of its swap slot.  It can be
+ * volatile while it is not mapped: then nobody can store to it without a
+ * look-up first, and look-ups make it stable.  Once it is mapped it stays
+ * stable, as a store dirties the page table entry only.
+ *
+ * That is, unless the change bit of its storage key says it: with page_hva=on,p
+ * the bit is cleared when a folio that equals its slot gets its first mapping,
+ * and PG_hva_writable says that it counts.  Aging may make such a folio
+ * potentially volatile: the host does not discard it if it was changed.
+ *
+ * So whoever takes a folio out of the swap cache and keeps its content has it
+ * from a look-up or from a page table, and it is stable.  Only reclaim finds
+ * folios on the LRU, and of a clean one that is not mapped it keeps nothing.
+ */
+#define pr_fmt(fmt) "page_hva: " fmt
+
+#include <linux/kprobes.h>
+#include <linux/memcontrol.h>
+#include <linux/mm.h>
+#include <linux/page_hva.h>
+#include <linux/pagemap.h>
+#include <linux/rmap.h>
+#include <linux/swap.h>
+#include "internal.h"
+#include "page_hva_stat.h"
+#include "swap.h"
+
+/**
+ * page_hva_swap_eligible - does the swap slot of a folio hold its content?
+ * @folio: a swap-backed folio, found clean, uptodate and unlocked, or locked
+ *	   by the caller at the end of a read
+ * @mapped: whether there were mappings when the references were counted
+ *
+ * What was stored through a page table entry is in the dirty flag once it is
+ * unmapped: the flag is set before the mapcount goes, and is loaded after it.
+ * Under the folio lock a folio can be clean and not be written yet: added to
+ * swap just now, or on its way from add_to_swap() to writeback.  The lock is
+ * tested with the other flags.
+ *
+ * Who owns the slot does not matter: what was read ahead from a slot of shmem
+ * looks like any other folio that was not mapped yet.  Shmem's own folios
+ * are not in the swap cache.
+ *
+ * A KSM page can be compared with others although it is not mapped.  Large
+ * folios are read into the swap cache for shmem only.  A mapped folio becomes potentially volatile only, see page_hva_swap_in().
+ */
+bool page_hva_swap_eligible(struct folio *folio, bool mapped)
+{
+	return (!mapped || folio_test_hva_writable(folio)) &&
+	       folio_test_swapcache(folio) && !folio_test_large(folio) &&
+	       !folio_test_ksm(folio) && !__folio_test_movable(folio);
+}
+NOKPROBE_SYMBOL(page_hva_swap_eligible);	/* under the state lock */
+
+/*
+ * page_hva_swap_remove - take a discarded folio out of the swap cache
+ * @folio: the folio; the caller has the lock and a reference
+ *
+ * As reclaim does it: the swap slot is in use until the folio is gone, and is
+ * free afterwards if no page table refers to it.
+ *
+ * Context: Any with interrupts on; does not sleep.
+ * Return: false if somebody else has a reference, or has it isolated.
+ */
+static bool page_hva_swap_remove(struct folio *folio)
+{
+	struct address_space *mapping;
+	swp_entry_t entry;
+
+	if (folio_mapped(folio) || folio_test_writeback(folio) ||
+	    !folio_isolate_lru(folio))
+		return false;
+	entry = folio->swap;
+	mapping = swap_address_space(entry);
+	xa_lock_irq(&mapping->i_pages);
+	/* The swap cache, the caller, and the isolation from the LRU */
+	if (!folio_ref_freeze(folio, 3)) {
+		xa_unlock_irq(&mapping->i_pages);
+		folio_putback_lru(folio);
+		return false;
+	}
+	__delete_from_swap_cache(folio, entry, NULL);
+	mem_cgroup_swapout(folio, entry);
+	xa_unlock_irq(&mapping->i_pages);
+	put_swap_folio(folio, entry);
+	folio_clear_active(folio);
+	folio_ref_unfreeze(folio, 1);
+	page_hva_count(PAGE_HVA_DISCARDS);
+	page_hva_count(PAGE_HVA_SWAP_DISCARDS);
+	return true;
+}
+
+/**
+ * page_hva_swap_discard - unmap a discarded folio and remove it
+ * @folio: the folio, which is in the swap cache; the caller has the lock and a
+ *	   reference
+ *
+ * It equals its swap slot, or the host would have kept it.  If it is dirty, a
+ * page fault marked a page table entry in advance of a store that did not come
+ * about: the store will fault again.
+ *
+ * Unmapping takes the anon_vma lock, as reclaim and migration do with a folio
+ * locked, and as a page fault does below the mmap lock.  Nobody accesses user
+ * memory with page faults enabled under an anon_vma lock, so the discard fault
+ * does not come from there.
+ *
+ * Context: May sleep if the folio is mapped.
+ * Return: false if it can not be unmapped.  If it only can not be removed,
+ * look-ups do that later.
+ */
+bool page_hva_swap_discard(struct folio *folio)
+{
+	if (folio_mapped(folio)) {
+		try_to_unmap(folio, TTU_SYNC | TTU_IGNORE_MLOCK);
+		/*
+		 * A pin forbids it.  Nobody keeps one who finds the folio
+		 * discarded, and the access is repeated.
+		 */
+		if (folio_mapped(folio) && folio_maybe_dma_pinned(folio)) {
+			cond_resched();
+			return true;
+		}
+		if (folio_mapped(folio)) {
+			pr_warn_ratelimited("pfn %lx is discarded and can not be unmapped\n",
+					    folio_pfn(folio));
+			return false;
+		}
+		folio_clear_dirty(folio);
+	}
+	page_hva_swap_remove(folio);
+	return true;
+}
+
+/**
+ * __page_hva_swap_in - slow path of page_hva_swap_in()
+ * @folio: the folio
+ *
+ * Nobody can store to the folio now: it is not mapped, and whoever had a
+ * reference for storing to it has marked it dirty before the reference goes.
+ * While there is such a reference the folio does not turn volatile.
+ */
+void __page_hva_swap_in(struct folio *folio)
+{
+	if (!folio_test_swapcache(folio) || folio_test_large(folio) ||
+	    folio_test_ksm(folio) || folio_mapped(folio) ||
+	    folio_test_writeback(folio) || folio_test_dirty(folio))
+		return;
+	page_clear_dirty(&folio->page);
+	folio_set_hva_writable(folio);
+}
