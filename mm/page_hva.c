@@ -40,9 +40,12 @@ bool page_hva_p __ro_after_init;
  */
 void __init page_hva_enable(bool p)
 {
-	/* It reads mapped anonymous memory, and has no hooks. */
-	if (p && IS_ENABLED(CONFIG_KSM))
-		pr_warn("no potentially volatile pages: KSM is configured\n");
+	/*
+	 * KSM reads mapped anonymous memory, and has no hooks.  Guests under SIE
+	 * have the storage keys of their memory to themselves.
+	 */
+	if (p && (IS_ENABLED(CONFIG_KSM) || IS_ENABLED(CONFIG_PGSTE)))
+		pr_warn("no potentially volatile pages: KSM or KVM is configured\n");
 	else
 		page_hva_p = p;
 	static_branch_enable(&page_hva_key);

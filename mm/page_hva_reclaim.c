@@ -20,7 +20,7 @@
 
 /* One sweep looks at the flags of so many pages at most: 1 GiB. */
 #define SWEEP_PAGES	(1UL << 18)
-/* For so long nobody sweeps for the same memory cgroup after it was in vain. */
+/* For so long nobody sweeps for the same memory cgroup after it brought little. */
 #define SWEEP_PAUSE	HZ
 #define SWEEP_SLOTS	64
 
@@ -81,7 +81,7 @@ static unsigned long reclaim_list(struct list_head *list)
  * __page_hva_sweep - slow path of page_hva_sweep()
  * @pgdat: the node
  * @memcg: whose folios are to be reclaimed, NULL for all
- * @nr: how many pages are wanted in all
+ * @nr: how many pages are wanted
  * @reclaimed: pages reclaimed so far; what is found here is added
  * @scanned: the same is added here
  *
@@ -99,19 +99,19 @@ bool __page_hva_sweep(struct pglist_data *pgdat, struct mem_cgroup *memcg,
 {
 	unsigned long first = pgdat->node_start_pfn;
 	unsigned long end = pgdat_end_pfn(pgdat);
-	unsigned long *pause, pfn, left, before = *reclaimed;
+	unsigned long *pause, pfn, left, got = 0;
 	unsigned int found = 0;
 	LIST_HEAD(list);
 
 	pause = &sweep_pause[memcg ? mem_cgroup_id(memcg) % SWEEP_SLOTS : 0];
-	if (*reclaimed >= nr || time_before(jiffies, READ_ONCE(*pause)))
+	if (time_before(jiffies, READ_ONCE(*pause)))
 		return false;
 	/* A folio in a batch of this CPU has a reference, and can not be freed. */
 	lru_add_drain();
 
 	pfn = READ_ONCE(sweep_next[pgdat->node_id]);
 	left = min(end - first, SWEEP_PAGES);
-	while (left-- && *reclaimed + found < nr) {
+	while (left-- && got + found < nr) {
 		struct page *page;
 		struct folio *folio;
 
@@ -121,7 +121,9 @@ bool __page_hva_sweep(struct pglist_data *pgdat, struct mem_cgroup *memcg,
 		pfn++;
 		if (!(pfn % 1024))
 			cond_resched();
-		if (!page || !test_bit(PG_hva_volatile, &page->flags))
+		/* The flag of a free page says that it is unused. */
+		if (!page || !test_bit(PG_hva_volatile, &page->flags) ||
+		    !page_ref_count(page))
 			continue;
 		folio = isolate_gone(page, memcg);
 		if (!folio)
@@ -130,22 +132,26 @@ bool __page_hva_sweep(struct pglist_data *pgdat, struct mem_cgroup *memcg,
 		found += folio_nr_pages(folio);
 		if (found < SWAP_CLUSTER_MAX)
 			continue;
-		*reclaimed += reclaim_list(&list);
+		got += reclaim_list(&list);
 		found = 0;
 	}
 	WRITE_ONCE(sweep_next[pgdat->node_id], pfn);
 	if (found)
-		*reclaimed += reclaim_list(&list);
-	if (*reclaimed == before)
+		got += reclaim_list(&list);
+	/* All of it was looked at, for little: that is too much work. */
+	if (got < nr && got < SWAP_CLUSTER_MAX)
 		WRITE_ONCE(*pause, jiffies + SWEEP_PAUSE);
-	*scanned += *reclaimed - before;
-	return *reclaimed >= nr;
+	if (got)
+		pgdat->kswapd_failures = 0;	/* as in shrink_node() */
+	*reclaimed += got;
+	*scanned += got;
+	return got >= nr;
 }
 
 /*
  * Values that workingset.c does not make: no memory cgroup has the number 0.
- * (If there are none at all it could make them, once, for what is evicted
- * first; that would only fail to be seen as thrashing.)
+ * If there are none at all it can make them, for what is evicted early; that
+ * fails to be seen as thrashing, and is counted as a refault after a discard.
  */
 #define SHADOW_INACTIVE	xa_mk_value(0)
 #define SHADOW_ACTIVE	xa_mk_value(1)

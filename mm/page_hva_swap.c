@@ -88,6 +88,7 @@ static bool page_hva_swap_remove(struct folio *folio)
 	xa_unlock_irq(&mapping->i_pages);
 	put_swap_folio(folio, entry);
 	folio_clear_active(folio);
+	folio_clear_unevictable(folio);
 	folio_ref_unfreeze(folio, 1);
 	page_hva_count(PAGE_HVA_DISCARDS);
 	page_hva_count(PAGE_HVA_SWAP_DISCARDS);
@@ -114,7 +115,9 @@ static bool page_hva_swap_remove(struct folio *folio)
  */
 bool page_hva_swap_discard(struct folio *folio)
 {
-	if (folio_mapped(folio)) {
+	bool may_sleep = folio_mapped(folio);
+
+	if (may_sleep) {
 		try_to_unmap(folio, TTU_SYNC | TTU_IGNORE_MLOCK);
 		/*
 		 * A pin forbids it.  Nobody keeps one who finds the folio
@@ -131,7 +134,10 @@ bool page_hva_swap_discard(struct folio *folio)
 		}
 		folio_clear_dirty(folio);
 	}
-	page_hva_swap_remove(folio);
+	if (!page_hva_swap_remove(folio) && may_sleep) {
+		lru_add_drain_all();	/* A batch may have a reference. */
+		page_hva_swap_remove(folio);
+	}
 	return true;
 }
 

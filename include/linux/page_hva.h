@@ -12,6 +12,7 @@
 #include <linux/fs.h>
 #include <linux/jump_label.h>
 #include <linux/mm.h>
+#include <linux/swap.h>
 #include <linux/uaccess.h>
 #include <linux/uio.h>
 
@@ -306,6 +307,16 @@ static inline void page_hva_swap_mapped(struct folio *folio, vm_fault_t ret)
 		page_hva_make_volatile(folio, 0, PAGE_HVA_AGED);
 }
 
+/*
+ * A swap-in waits for a folio to leave the swap cache, which looked as if it was
+ * not there.  A discarded one stays while an LRU batch has a reference to it.
+ */
+static inline void page_hva_swap_wait(unsigned int *tries)
+{
+	if (page_hva_enabled() && !(++*tries % 16))
+		lru_add_drain_all();
+}
+
 /**
  * page_hva_touch_user - let a discard fault happen where it can be handled
  * @uaddr: where an access with page faults disabled failed
@@ -559,7 +570,7 @@ static inline bool page_hva_gone(struct folio *folio)
  * page_hva_sweep - reclaim discarded folios before any other
  * @pgdat: the node
  * @memcg: whose folios are to be reclaimed, NULL for all
- * @nr: how many pages are wanted in all
+ * @nr: how many pages are wanted
  * @reclaimed: pages reclaimed so far; what is found here is added
  * @scanned: the same is added here
  *
@@ -678,6 +689,10 @@ static inline void page_hva_swap_mapped(struct folio *folio, vm_fault_t ret)
 static inline bool page_hva_swap_write(struct folio *folio)
 {
 	return true;
+}
+
+static inline void page_hva_swap_wait(unsigned int *tries)
+{
 }
 
 static inline void page_hva_touch_user(u32 __user *uaddr)

@@ -2,7 +2,8 @@
 /*
  * mapped FILE read|write|hold PAGES GO: map a file privately, wait until the file GO exists,
  * access each page once, and print the major and minor faults.  read and write do so in no way
- * that readahead likes; hold keeps the mapping until GO is gone.
+ * that readahead likes; hold maps it twice, which makes the pages more worth to reclaim, and
+ * keeps the mappings until GO is gone.
  */
 #include <err.h>
 #include <fcntl.h>
@@ -24,7 +25,7 @@ static struct rusage usage(void)
 int main(int argc, char **argv)
 {
 	struct rusage before, after;
-	volatile char *map;
+	volatile char *map, *again = NULL;
 	unsigned char sum = 0;
 	long i, pages;
 	int fd, write, hold;
@@ -40,6 +41,11 @@ int main(int argc, char **argv)
 	map = mmap(NULL, pages * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
 	if (map == MAP_FAILED || (!hold && madvise((void *)map, pages * 4096, MADV_RANDOM)))
 		err(1, "mmap");
+	if (hold) {
+		again = mmap(NULL, pages * 4096, PROT_READ, MAP_PRIVATE, fd, 0);
+		if (again == MAP_FAILED)
+			err(1, "mmap");
+	}
 	while (access(argv[4], F_OK))
 		usleep(10000);
 	before = usage();
@@ -48,6 +54,8 @@ int main(int argc, char **argv)
 			map[i * 4096] = 1;
 		else
 			sum += map[i * 4096];
+		if (again)
+			sum += again[i * 4096];
 	}
 	after = usage();
 	printf("major %ld minor %ld sum %u\n", after.ru_majflt - before.ru_majflt,
