@@ -46,7 +46,8 @@
  * are not in the swap cache.
  *
  * A KSM page can be compared with others although it is not mapped.  Large
- * folios are read into the swap cache for shmem only.  A mapped folio becomes potentially volatile only, see page_hva_swap_in().
+ * folios are read into the swap cache for shmem only.  A mapped folio
+ * becomes potentially volatile only, see page_hva_swap_in().
  */
 bool page_hva_swap_eligible(struct folio *folio, bool mapped)
 {
