@@ -81,6 +81,7 @@ static inline bool page_hva_has_unused(void)
 	return cmma_flag;
 }
 
+#ifdef CONFIG_PAGE_HVA
 /**
  * page_hva_set_stable_data - make a page stable that is not used otherwise
  * @page: the page, which nobody has a reference to
@@ -92,6 +93,18 @@ static inline void page_hva_set_stable_data(struct page *page)
 	__clear_bit(PG_hva_dat, &page->flags);
 	__arch_set_page_nodat(page_to_virt(page), 1);
 }
+
+/**
+ * page_hva_pages_set_stable - make pages stable that are not used otherwise
+ * @page: the first of them; nobody has a reference
+ * @nr: how many there are
+ */
+static inline void page_hva_pages_set_stable(struct page *page, unsigned int nr)
+{
+	while (nr--)
+		page_hva_set_stable_data(page++);
+}
+#endif /* CONFIG_PAGE_HVA */
 
 /**
  * page_hva_set_volatile - allow the host to discard a page
@@ -131,17 +144,6 @@ static inline void page_hva_pages_set_volatile(struct page *page,
 {
 	while (nr--)
 		page_hva_set_volatile(page++, writable);
-}
-
-/**
- * page_hva_pages_set_stable - make pages stable that are not used otherwise
- * @page: the first of them; nobody has a reference
- * @nr: how many there are
- */
-static inline void page_hva_pages_set_stable(struct page *page, unsigned int nr)
-{
-	while (nr--)
-		page_hva_set_stable_data(page++);
 }
 
 /**
