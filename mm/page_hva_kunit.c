@@ -219,7 +219,8 @@ static void hva_swap_cache(struct kunit *test)
 	} cases[] = {
 		{ PAGE_MAPPING_ANON, 0, true },
 		{ PAGE_MAPPING_ANON, 1, false },
-		{ PAGE_MAPPING_KSM, 0, false },
+		/* Without KSM nobody looks at this. */
+		{ PAGE_MAPPING_KSM, 0, !IS_ENABLED(CONFIG_KSM) },
 		{ PAGE_MAPPING_MOVABLE, 0, false },
 		{ 0, 0, true },			/* read ahead */
 	};
