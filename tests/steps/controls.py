@@ -35,7 +35,7 @@ def harness_notices(report):
 
 def hooks_are_needed(report):
     """Stress passes on the debug kernel, and fails with a hook switched off."""
-    debug = {"kernel": place.kernel("debug"), "append": "page_poison=on",
+    debug = {"kernel": place.kernel("debug"), "append": "page_poison=on kunit.enable=0",
              "seconds": 10}
     for policy in stress.POLICIES:
         with report.test(f"controls: stress passes with all hooks, policy {policy}"):
