@@ -47,7 +47,7 @@ static void hva_make_eligible(struct hva_test *t)
 
 static void hva_make_plain(struct hva_test *t)
 {
-	page_hva_set_stable(&t->folio->page);
+	page_hva_pages_set_stable(&t->folio->page, folio_nr_pages(t->folio));
 	t->folio->mapping = NULL;
 	t->folio->flags &= ~(PAGEFLAGS_MASK & ~BIT(PG_waiters) & ~BIT(PG_head));
 	atomic_set(&t->folio->_mapcount, -1);
