@@ -2,7 +2,7 @@
 /*
  * swapper - memory that is swapped all the time and must keep its content
  *
- * usage: swapper DEVICE LIMIT MIB SECONDS SEED
+ * usage: swapper DEVICE LIMIT MIB SECONDS SEED [STEPS MIX]
  *
  * Makes DEVICE a swap area and uses it.  Processes write, read, share by fork, copy on write,
  * give advice on and move pages of MIB MiB altogether, in a cgroup too small for them; LIMIT
@@ -10,10 +10,16 @@
  * is looked at once more.  The content of each word depends on the process, the address and
  * how often it was written.
  *
+ * With STEPS it is the same work each time, however long it takes: each process makes so many
+ * steps.  MIX is "mixed", or "reading": most pages are only read, and some often.  Then it
+ * says at each tenth of the work how far it is, marks begin and end for tests/plugin/count.c,
+ * and prints what was swapped in between.
+ *
  * Exit status 0: each word was right.  1 and a line that begins with FAIL: it was not.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -26,6 +32,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/swap.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -47,7 +54,7 @@ enum phase { WORK, WAIT, LOOK };
 
 static struct {
 	_Atomic int phase, filled, waiting;
-	_Atomic unsigned long pages_read, pages_written, forks;
+	_Atomic unsigned long pages_read, pages_written, forks, steps;
 } *all;
 
 static uint64_t random_state;
@@ -55,6 +62,8 @@ static size_t pages;
 static char *map;			/* private, then shared memory */
 static uint32_t *generation;		/* of each page; 0: it is zero */
 static int who;
+static unsigned long steps;		/* of each process; 0: as long as time is */
+static bool reading;
 
 static void fail(const char *fmt, ...)
 {
@@ -251,9 +260,56 @@ static void share(void)
 		fail("a child ends with status %x", status);
 }
 
+/* Atomic operations and comparisons of the kernel, which must not wait for the page. */
+static void use_futex(void)
+{
+	size_t page = any(pages), other = any(pages);
+	uint32_t *word_1 = (uint32_t *)at(page), *word_2 = (uint32_t *)at(other);
+	struct timespec soon = { .tv_nsec = 1000 };
+
+	if (any(2))
+		madvise(word_2, PAGE, MADV_POPULATE_WRITE);
+	/* Adds 0, and nobody waits. */
+	if (syscall(SYS_futex, word_1, FUTEX_WAKE_OP_PRIVATE, 1, NULL, word_2,
+		    FUTEX_OP(FUTEX_OP_ADD, 0, FUTEX_OP_CMP_EQ, 0)) == -1)
+		fail("FUTEX_WAKE_OP: %s", strerror(errno));
+	/* Waits if the word is the right one. */
+	if (syscall(SYS_futex, word_1, FUTEX_WAIT_PRIVATE, (uint32_t)(word(page, 0) >> 32),
+		    &soon, NULL, 0) != -1 || errno != ETIMEDOUT)
+		fail("FUTEX_WAIT: %s", strerror(errno));
+	look(other, "after a futex operation");
+}
+
+/* Locked for a while; other processes keep the limit from being reached by that. */
+static void lock(void)
+{
+	size_t first, n = range(&first);
+
+	if (mlock(at(first), n * PAGE))
+		return;			/* not allowed to lock so much */
+	look(first + any(n), "locked");
+	fill(first + any(n));
+	must(munlock(at(first), n * PAGE));
+}
+
+/* A fifth of the pages is used most of the time. */
+static void work_reading(void)
+{
+	size_t page = any(5) ? any(pages / 10) : any(pages / 2);
+
+	if (any(16))
+		look(page, "anywhere");
+	else
+		fill(page);
+}
+
 static void work(void)
 {
-	switch (any(24)) {
+	if (reading) {
+		work_reading();
+		return;
+	}
+	switch (any(26)) {
 	case 0: case 1: case 2: case 3:
 		fill(any(pages));
 		break;
@@ -290,6 +346,12 @@ static void work(void)
 	case 16:
 		dirty_only();
 		break;
+	case 17:
+		use_futex();
+		break;
+	case 18:
+		lock();
+		break;
 	case 15: {
 		size_t first, n = range(&first);
 
@@ -316,8 +378,15 @@ static void process(int number, size_t my_pages, uint64_t seed)
 	for (size_t page = 0; page < pages; page++)
 		fill(page);
 	all->filled++;
-	while (all->phase == WORK)
-		work();
+	if (steps) {
+		while (all->phase == WAIT)
+			usleep(1000);
+		for (unsigned long n = 0; n < steps; n++, all->steps++)
+			work();
+	} else {
+		while (all->phase == WORK)
+			work();
+	}
 	all->waiting++;
 	while (all->phase != LOOK)
 		usleep(10000);
@@ -364,6 +433,17 @@ static void swap_cache(const char *when)
 		printf("no states\n");
 }
 
+static void swapped(const char *when)
+{
+	printf("%s:\n", when);
+	fflush(stdout);
+	if (system("grep ^pswp /proc/vmstat"))
+		fail("no /proc/vmstat");
+}
+
+/* Branches that are not taken; tests/plugin/count.c knows them. */
+#define MARK(n)		asm volatile(".insn ri,0xa7040000,0,0x4840+" #n ::: "memory")
+
 /* A process that ends before the others. */
 static bool one_failed(void)
 {
@@ -375,6 +455,25 @@ static bool one_failed(void)
 	return true;
 }
 
+/* All steps of all processes; a line is seen when the next one begins. */
+static void same_work(void)
+{
+	unsigned long tenth = 0;
+
+	swapped("begin");
+	MARK(1);
+	all->phase = WORK;
+	while (all->waiting < PROCS && !one_failed()) {
+		usleep(1000);
+		while (all->steps * 10 / (steps * PROCS) > tenth) {
+			printf("tenth %lu\n.\n", ++tenth);
+			fflush(stdout);
+		}
+	}
+	MARK(2);
+	swapped("end");
+}
+
 int main(int argc, char **argv)
 {
 	const char *device = argv[1], *limit = argv[2];
@@ -382,10 +481,15 @@ int main(int argc, char **argv)
 	int fd, bad = 0;
 	time_t end;
 
-	if (argc != 6)
-		fail("usage: swapper DEVICE LIMIT MIB SECONDS SEED");
+	if (argc != 6 && argc != 8)
+		fail("usage: swapper DEVICE LIMIT MIB SECONDS SEED [STEPS MIX]");
 	make_swap_area(device);
 	all = must(mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+	if (argc == 8) {
+		steps = strtoul(argv[6], NULL, 0);
+		reading = !strcmp(argv[7], "reading");
+		all->phase = WAIT;
+	}
 	for (int i = 0; i < PROCS; i++) {
 		pids[i] = must(fork());
 		if (!pids[i])
@@ -393,9 +497,13 @@ int main(int argc, char **argv)
 	}
 	while (all->filled < PROCS && !one_failed())
 		usleep(10000);
-	end = time(NULL) + atoi(argv[4]);
-	while (time(NULL) < end && !one_failed())
-		usleep(100000);
+	if (steps) {
+		same_work();
+	} else {
+		end = time(NULL) + atoi(argv[4]);
+		while (time(NULL) < end && !one_failed())
+			usleep(100000);
+	}
 	swap_cache("after the work");
 	all->phase = WAIT;
 	while (all->waiting < PROCS && !one_failed())

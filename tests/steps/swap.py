@@ -73,6 +73,41 @@ def one(device, policy, seed, *, seconds=SECONDS, kernel=place.KERNEL, on="on",
         os.unlink(disk)
 
 
+def take(guest, case, timeout=60):
+    """One case of the program potential, for which the host takes pages in between."""
+    def on_line(line):
+        if line.strip() == "discard":
+            guest.qmp.command("x-s390-cmma-discard", what="volatile")
+
+    return guest.run(f"potential {DEVICES['virtio-blk'][0]} {case}", timeout=timeout,
+                     on_line=on_line)
+
+
+def potential(report, kernel=place.KERNEL, wanted=(), name="swap-potential"):
+    """Potentially volatile pages that are taken when it is least convenient."""
+    disk = os.path.join(place.BUILD, f"{name}.{os.getpid()}.img")
+    options = swap_disk(disk) + ["-global", "s390-cmma.policy=none"]
+    cases = list(wanted)
+    try:
+        # Another guest if one fails.
+        while cases or not wanted:
+            with Guest(place.QEMU, kernel, place.INITRD, memory="256M",
+                       append="page_hva=on,p kunit.enable=0", options=options,
+                       log=os.path.join(place.LOGS, f"{name}.log")) as guest:
+                guest.run(DEVICES["virtio-blk"][1])
+                wanted = cases = cases or guest.run("potential list").split()
+                good = True
+                while cases and good:
+                    case, cases, good = cases[0], cases[1:], False
+                    with report.test(f"swap: potentially volatile pages are gone: {case}"):
+                        take(guest, case)
+                        answer = guest.qmp.command("x-query-s390-cmma")
+                        assert not answer["violations"], f"violations: {answer}"
+                        good = True
+    finally:
+        os.unlink(disk)
+
+
 def everything(report):
     seed = 1
     for device in DEVICES:
@@ -88,3 +123,4 @@ def everything(report):
         with report.test(f"swap: virtio-blk, policy {policy}, potentially volatile"):
             count = one("virtio-blk", policy, seed, on="on,p", name=f"swap-p-{policy}")[1]
             assert count["swap_potentially"], "no mapped page was"
+    potential(report)

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * count - a TCG plugin that counts the instructions which page states cost
+ *
+ * qemu-system-s390x -plugin libcount.so,file=FILE
+ *
+ * Appends a line to FILE whenever the guest executes a mark, a branch on no condition with
+ * the target 0x484N: N, and how often each kind of instruction was executed so far.
+ */
+#include <glib.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <qemu-plugin.h>
+
+QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
+
+enum { ALL, ESSA, ISKE = ESSA + 16, SSKE, RRBE, RRBM, IRBM, PFMF, KINDS };
+
+static const struct {
+	uint16_t opcode;
+	int kind;
+} opcodes[] = {
+	{ 0xb9ab, ESSA }, { 0xb229, ISKE }, { 0xb22b, SSKE }, { 0xb22a, RRBE },
+	{ 0xb9ae, RRBM }, { 0xb9ac, IRBM }, { 0xb9af, PFMF },
+};
+
+static const char *const names[] = { "iske", "sske", "rrbe", "rrbm", "irbm", "pfmf" };
+
+static struct qemu_plugin_scoreboard *board;
+static FILE *out;
+
+static qemu_plugin_u64 counter(int kind)
+{
+	return (qemu_plugin_u64){ board, kind * sizeof(uint64_t) };
+}
+
+static void on_mark(unsigned int vcpu, void *mark)
+{
+	fprintf(out, "mark %d all %" PRIu64, GPOINTER_TO_INT(mark),
+		qemu_plugin_u64_sum(counter(ALL)));
+	for (int i = 0; i < 16; i++)
+		fprintf(out, " essa%d %" PRIu64, i, qemu_plugin_u64_sum(counter(ESSA + i)));
+	for (int kind = ISKE; kind < KINDS; kind++)
+		fprintf(out, " %s %" PRIu64, names[kind - ISKE],
+			qemu_plugin_u64_sum(counter(kind)));
+	fprintf(out, "\n");
+	fflush(out);
+}
+
+static void add_one(struct qemu_plugin_insn *insn, int kind)
+{
+	qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(
+		insn, QEMU_PLUGIN_INLINE_ADD_U64, counter(kind), 1);
+}
+
+static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
+{
+	for (size_t n = 0; n < qemu_plugin_tb_n_insns(tb); n++) {
+		struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, n);
+		uint8_t code[6] = { 0 };
+		int opcode;
+
+		qemu_plugin_insn_data(insn, code, sizeof(code));
+		opcode = code[0] << 8 | code[1];
+		add_one(insn, ALL);
+		for (size_t i = 0; i < G_N_ELEMENTS(opcodes); i++)
+			if (opcodes[i].opcode == opcode)
+				add_one(insn, opcodes[i].kind +
+					(opcodes[i].kind == ESSA ? code[2] >> 4 : 0));
+		if (opcode == 0xa704 && code[2] == 0x48 && code[3] >> 4 == 4)
+			qemu_plugin_register_vcpu_insn_exec_cb(
+				insn, on_mark, QEMU_PLUGIN_CB_NO_REGS,
+				GINT_TO_POINTER(code[3] & 15));
+	}
+}
+
+QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info,
+					   int argc, char **argv)
+{
+	if (argc != 1 || strncmp(argv[0], "file=", 5)) {
+		fprintf(stderr, "count: the only argument is file=FILE\n");
+		return -1;
+	}
+	out = fopen(argv[0] + 5, "a");
+	if (!out) {
+		perror(argv[0] + 5);
+		return -1;
+	}
+	board = qemu_plugin_scoreboard_new(KINDS * sizeof(uint64_t));
+	qemu_plugin_register_vcpu_tb_trans_cb(id, on_translation);
+	return 0;
+}
