@@ -429,6 +429,29 @@ static void case_batch(void)
 	alarm(0);
 }
 
+/* The same, and who had them is gone as well; its parent has the swap entries. */
+static void case_inherit(void)
+{
+	pid_t pid;
+
+	new_pages();
+	pid = must(fork());
+	if (!pid) {
+		swap_in();
+		discard();
+		run_on(1);
+		for (int i = 0; i < 3; i++)
+			must(madvise(map, 7 * PAGE, MADV_POPULATE_READ));
+		must(madvise(map, 7 * PAGE, MADV_COLD));
+		run_on(0);
+		_exit(0);
+	}
+	must_end(pid);
+	alarm(40);
+	look("who inherits them");
+	alarm(0);
+}
+
 /* Nobody has them any more: nothing of them may stay. */
 static void case_forget(void)
 {
@@ -507,6 +530,7 @@ static const struct {
 	{ "swapoff", case_swapoff },
 	{ "zap", case_zap },
 	{ "batch", case_batch },
+	{ "inherit", case_inherit },
 	{ "forget", case_forget },
 	{ "many", case_many },
 	{ }
