@@ -55,7 +55,8 @@ void __init page_hva_enable(bool p)
  * The state lock.  make_volatile runs in interrupt context as well, when I/O
  * ends, so interrupts are off while it is held.  They also make its holder an
  * RCU reader.  A probe that hits its holder may run a BPF program that looks up
- * the same folio, for a build ID, and would wait for ever: no kprobes here.
+ * the same folio, for a build ID, and would wait for ever: no kprobes here, and
+ * nothing is called that the function tracer knows.
  */
 static nokprobe_inline void page_hva_lock(struct folio *folio)
 {
@@ -176,6 +177,14 @@ static nokprobe_inline bool page_hva_flags_ok(struct folio *folio,
 	       page_hva_flags_eligible(flags);
 }
 
+/* mapping_can_writeback() calls functions, which might be traced. */
+static nokprobe_inline bool page_hva_can_writeback(struct address_space *mapping)
+{
+	struct super_block *sb = mapping->host->i_sb;
+
+	return sb_is_blkdev_sb(sb) || sb->s_bdi->capabilities & BDI_CAP_WRITEBACK;
+}
+
 /*
  * Can the mapping read the folio again, and does it learn of stores to it?  The
  * folio may be truncated at any time and its inode be freed, but not before an
@@ -189,7 +198,7 @@ static nokprobe_inline bool page_hva_mapping_ok(struct folio *folio)
 
 	if (!mapping || (unsigned long)mapping & PAGE_MAPPING_FLAGS)
 		return false;
-	if (mapping_writably_mapped(mapping) && !mapping_can_writeback(mapping))
+	if (mapping_writably_mapped(mapping) && !page_hva_can_writeback(mapping))
 		return false;
 	return mapping->a_ops->read_folio && !mapping_exiting(mapping) &&
 	       !mapping_unevictable(mapping) && !mapping_release_always(mapping);
@@ -440,8 +449,8 @@ static void page_hva_discard_around(struct folio *folio,
  *
  * Context: May sleep.
  * Return: true if the folio is not in the way any more: it was removed, by us
- * or by somebody else; false if it was not discarded after all, or can not be
- * removed.
+ * or by somebody else, or will be if the access is repeated; false if it was not
+ * discarded after all, or can not be removed.
  */
 bool page_hva_discard_locked(struct folio *folio)
 {
@@ -450,8 +459,10 @@ bool page_hva_discard_locked(struct folio *folio)
 	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
 	if (!page_hva_is_gone(folio))
 		return false;
-	if (folio_test_swapcache(folio))
-		return page_hva_swap_discard(folio);
+	if (folio_test_swapcache(folio)) {
+		page_hva_swap_discard(folio);
+		return true;
+	}
 	if (!mapping)
 		return !folio_mapped(folio);
 	if (folio_test_anon(folio)) {
@@ -615,13 +626,11 @@ int __page_hva_short_read(struct folio *folio, struct kiocb *iocb,
 }
 
 /**
- * page_hva_unpin - drop what page_hva_short_read() kept
- * @pin: where it kept it
+ * __page_hva_unpin - slow path of page_hva_unpin()
+ * @pin: where page_hva_short_read() kept a reference
  */
-void page_hva_unpin(struct folio **pin)
+void __page_hva_unpin(struct folio **pin)
 {
-	if (!*pin)
-		return;
 	page_hva_make_volatile(*pin, 1, PAGE_HVA_PUT);
 	folio_put(*pin);
 	*pin = NULL;

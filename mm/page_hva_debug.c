@@ -33,23 +33,23 @@ static int state_show(struct seq_file *m, void *v)
 	unsigned int state;
 	int usage;
 
+	/* What goes offline under our hands is an addressing exception. */
+	get_online_mems();
 	for (pfn = 0; pfn < end; pfn++) {
-		struct page *page = pfn_to_online_page(pfn);
+		struct page *page;
 
-		/* What goes offline under our hands is an addressing exception. */
 		if (!(pfn % 4096)) {
-			if (pfn)
-				put_online_mems();
+			put_online_mems();
 			cond_resched();
 			get_online_mems();
 		}
+		page = pfn_to_online_page(pfn);
 		if (!page)
 			continue;
 		state = page_hva_get_state(page);
 		pages[(state & ESSA_USAGE_MASK) >> 2][state & ESSA_CONTENT_MASK]++;
 	}
-	if (end)
-		put_online_mems();
+	put_online_mems();
 	seq_printf(m, "%-20s %12s %12s %12s\n",
 		   "pages", "resident", "preserved", "zero");
 	for (usage = 0; usage < ARRAY_SIZE(usage_name); usage++)

@@ -290,6 +290,49 @@ static void hva_read_end(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, hva_try(t, 0, PAGE_HVA_READ_END));
 }
 
+/* Aging does not tell that nobody uses a mapped folio. */
+static void hva_aged_while_mapped(struct kunit *test)
+{
+	struct hva_test *t = test->priv;
+
+	atomic_set(&t->folio->_mapcount, 0);
+	set_page_count(&t->folio->page, 3);
+	page_hva_aged(t->folio);
+	KUNIT_EXPECT_FALSE(test, folio_test_hva_volatile(t->folio));
+	atomic_set(&t->folio->_mapcount, -1);
+	set_page_count(&t->folio->page, 2);
+	folio_set_workingset(t->folio);
+	page_hva_aged(t->folio);
+	KUNIT_EXPECT_TRUE(test, folio_test_hva_volatile(t->folio));
+}
+
+/* The shadow of a discarded folio is none that workingset.c makes. */
+static void hva_shadow(struct kunit *test)
+{
+	struct hva_test *t = test->priv;
+	unsigned long early;
+	void *shadow;
+
+	/* An early eviction, without memory cgroups, from node 0 */
+	for (early = 0; early < 8; early++)
+		KUNIT_EXPECT_FALSE(test, page_hva_refault(t->folio,
+							  xa_mk_value(early)));
+	KUNIT_ASSERT_TRUE(test, hva_try(t, 0, PAGE_HVA_PUT));
+	shadow = page_hva_shadow(t->folio);
+	if (!page_hva_discarded(&t->folio->page)) {
+		KUNIT_EXPECT_NULL(test, shadow);
+		return;
+	}
+	KUNIT_EXPECT_TRUE(test, xa_is_value(shadow));
+	KUNIT_EXPECT_TRUE(test, page_hva_refault(t->folio, shadow));
+	KUNIT_EXPECT_FALSE(test, folio_test_active(t->folio));
+	folio_set_active(t->folio);
+	shadow = page_hva_shadow(t->folio);
+	folio_clear_active(t->folio);
+	KUNIT_EXPECT_TRUE(test, page_hva_refault(t->folio, shadow));
+	KUNIT_EXPECT_TRUE(test, folio_test_active(t->folio));
+}
+
 static void hva_freed_page_is_stable(struct kunit *test)
 {
 	struct hva_test *t = test->priv;
@@ -469,6 +512,8 @@ static struct kunit_case page_hva_cases[] = {
 	KUNIT_CASE(hva_swap_cache),
 	KUNIT_CASE(hva_counts),
 	KUNIT_CASE(hva_read_end),
+	KUNIT_CASE(hva_aged_while_mapped),
+	KUNIT_CASE(hva_shadow),
 	KUNIT_CASE(hva_freed_page_is_stable),
 	KUNIT_CASE(hva_large_as_a_whole),
 	KUNIT_CASE(hva_large_one_page_gone),

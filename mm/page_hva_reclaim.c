@@ -20,17 +20,17 @@
 
 /* One sweep looks at the flags of so many pages at most: 1 GiB. */
 #define SWEEP_PAGES	(1UL << 18)
-/* For so long nobody sweeps for the same memory cgroup after it brought little. */
+/* For so long nobody sweeps a node for the same cgroup after it brought little. */
 #define SWEEP_PAUSE	HZ
 #define SWEEP_SLOTS	64
 
 /*
- * Where the next sweep of a node begins, and until when there is none for the
- * cgroups that share a slot.  Neither needs a lock: if two sweeps meet, each
+ * Where the next sweep of a node begins, and until when there is none of it for
+ * the cgroups that share a slot.  Neither needs a lock: if two sweeps meet, each
  * folio is still isolated by one of them only.
  */
 static unsigned long sweep_next[MAX_NUMNODES];
-static unsigned long sweep_pause[SWEEP_SLOTS];
+static unsigned long sweep_pause[MAX_NUMNODES][SWEEP_SLOTS];
 
 static bool folio_of_memcg(struct folio *folio, struct mem_cgroup *memcg)
 {
@@ -59,8 +59,9 @@ static struct folio *isolate_gone(struct page *page, struct mem_cgroup *memcg)
 
 	if (!folio_try_get(folio))
 		return NULL;
+	/* To ask the host takes longer than all the rest. */
 	isolated = page_folio(page) == folio && folio_test_lru(folio) &&
-		   page_hva_gone(folio) && folio_of_memcg(folio, memcg) &&
+		   folio_of_memcg(folio, memcg) && page_hva_gone(folio) &&
 		   folio_isolate_lru(folio);
 	/* For the shadow: reclaim_pages() makes it inactive. */
 	if (isolated && folio_test_active(folio))
@@ -103,7 +104,8 @@ bool __page_hva_sweep(struct pglist_data *pgdat, struct mem_cgroup *memcg,
 	unsigned int found = 0;
 	LIST_HEAD(list);
 
-	pause = &sweep_pause[memcg ? mem_cgroup_id(memcg) % SWEEP_SLOTS : 0];
+	pause = &sweep_pause[pgdat->node_id]
+			    [memcg ? mem_cgroup_id(memcg) % SWEEP_SLOTS : 0];
 	if (time_before(jiffies, READ_ONCE(*pause)))
 		return false;
 	/* A folio in a batch of this CPU has a reference, and can not be freed. */
@@ -149,12 +151,13 @@ bool __page_hva_sweep(struct pglist_data *pgdat, struct mem_cgroup *memcg,
 }
 
 /*
- * Values that workingset.c does not make: no memory cgroup has the number 0.
- * If there are none at all it can make them, for what is evicted early; that
- * fails to be seen as thrashing, and is counted as a refault after a discard.
+ * Values that workingset.c does not make: where it has the time of the eviction
+ * there are only ones, which no counter of evictions reaches.  Node and cgroup
+ * are 0, so that cachestat(), which unpacks what it finds, finds a node.
  */
-#define SHADOW_INACTIVE	xa_mk_value(0)
-#define SHADOW_ACTIVE	xa_mk_value(1)
+#define SHADOW_INACTIVE	xa_mk_value(~0UL << (1 + NODES_SHIFT + \
+					     MEM_CGROUP_ID_SHIFT) & LONG_MAX)
+#define SHADOW_ACTIVE	xa_mk_value(xa_to_value(SHADOW_INACTIVE) | 1)
 
 /**
  * __page_hva_shadow - slow path of page_hva_shadow()

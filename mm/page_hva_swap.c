@@ -25,9 +25,13 @@
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
 #include <linux/swap.h>
+#include <linux/workqueue.h>
 #include "internal.h"
 #include "page_hva_stat.h"
 #include "swap.h"
+
+/* How often a discarded folio is tried to be unmapped before there is a warning. */
+#define PAGE_HVA_UNMAP_TRIES	3
 
 /**
  * page_hva_swap_eligible - does the swap slot of a folio hold its content?
@@ -49,7 +53,7 @@
  * folios are read into the swap cache for shmem only.  A mapped folio
  * becomes potentially volatile only, see page_hva_swap_in().
  */
-bool page_hva_swap_eligible(struct folio *folio, bool mapped)
+bool notrace page_hva_swap_eligible(struct folio *folio, bool mapped)
 {
 	return (!mapped || folio_test_hva_writable(folio)) &&
 	       folio_test_swapcache(folio) && !folio_test_large(folio) &&
@@ -96,6 +100,50 @@ static bool page_hva_swap_remove(struct folio *folio)
 	return true;
 }
 
+static void page_hva_drain(struct work_struct *work)
+{
+	lru_add_drain_all();
+}
+
+/*
+ * Swapping in waits for a discarded folio to leave the swap cache, and calls
+ * page_hva_swap_discard() again and again; but it may not sleep there.  The
+ * folio was mapped when a batch of another CPU got it, and lost that mapping to
+ * munmap() before anybody met it.
+ */
+static DECLARE_WORK(page_hva_drain_work, page_hva_drain);
+
+/*
+ * page_hva_swap_unmap - unmap a discarded folio, which puts its swap entry back
+ * @folio: the folio; the caller has the lock and a reference
+ *
+ * There are two obstacles, and both pass.  A pin: nobody keeps one who finds the
+ * folio discarded.  And the slot can have so many users that to count one more
+ * takes a page, which the walk with its spinlocks may fail to get.  Here
+ * is the place to wait for one.
+ *
+ * Context: May sleep.
+ * Return: false if the folio is still mapped.
+ */
+static bool page_hva_swap_unmap(struct folio *folio)
+{
+	int tries = 0;
+
+	for (;;) {
+		try_to_unmap(folio, TTU_SYNC | TTU_IGNORE_MLOCK);
+		if (!folio_mapped(folio))
+			return true;
+		if (++tries == PAGE_HVA_UNMAP_TRIES)
+			break;
+		add_swap_count_continuation(folio->swap, GFP_NOIO);
+		cond_resched();
+	}
+	if (!folio_maybe_dma_pinned(folio))
+		pr_warn_ratelimited("pfn %lx is discarded and can not be unmapped yet\n",
+				    folio_pfn(folio));
+	return false;
+}
+
 /**
  * page_hva_swap_discard - unmap a discarded folio and remove it
  * @folio: the folio, which is in the swap cache; the caller has the lock and a
@@ -110,35 +158,54 @@ static bool page_hva_swap_remove(struct folio *folio)
  * memory with page faults enabled under an anon_vma lock, so the discard fault
  * does not come from there.
  *
+ * If it can not be unmapped now, whoever accesses it does that again, and gets
+ * here again: that is no reason to end a process.  If it only can not be
+ * removed, look-ups do that later.
+ *
  * Context: May sleep if the folio is mapped.
- * Return: false if it can not be unmapped.  If it only can not be removed,
- * look-ups do that later.
  */
-bool page_hva_swap_discard(struct folio *folio)
+void page_hva_swap_discard(struct folio *folio)
 {
 	bool may_sleep = folio_mapped(folio);
 
 	if (may_sleep) {
-		try_to_unmap(folio, TTU_SYNC | TTU_IGNORE_MLOCK);
-		/*
-		 * A pin forbids it.  Nobody keeps one who finds the folio
-		 * discarded, and the access is repeated.
-		 */
-		if (folio_mapped(folio) && folio_maybe_dma_pinned(folio)) {
-			cond_resched();
-			return true;
-		}
-		if (folio_mapped(folio)) {
-			pr_warn_ratelimited("pfn %lx is discarded and can not be unmapped\n",
-					    folio_pfn(folio));
-			return false;
-		}
+		if (!page_hva_swap_unmap(folio))
+			return;
 		folio_clear_dirty(folio);
 	}
-	if (!page_hva_swap_remove(folio) && may_sleep) {
-		lru_add_drain_all();	/* A batch may have a reference. */
-		page_hva_swap_remove(folio);
+	if (page_hva_swap_remove(folio))
+		return;
+	/* A batch may have a reference. */
+	if (!may_sleep) {
+		schedule_work(&page_hva_drain_work);
+		return;
 	}
+	lru_add_drain_all();
+	page_hva_swap_remove(folio);
+}
+
+/**
+ * __page_hva_swap_free - slow path of page_hva_swap_free()
+ * @folio: the folio
+ *
+ * Under the folio lock an unmapped folio stays so: who maps one that the swap
+ * cache had gets the lock first, and then finds that it is not there any more.
+ *
+ * PG_hva_writable compares the folio with its slot, so it goes with the slot.
+ * What was stored until now is in page table entries, or in PG_dirty.  Unmapping
+ * may have seen the flag just before: then it sets PG_dirty, as the caller does.
+ * But the slot may turn out to have other users, and be written next:
+ * page_hva_swap_write() needs the flag of a folio that may be discarded.
+ *
+ * Return: false if the folio was discarded and is mapped.
+ */
+bool __page_hva_swap_free(struct folio *folio)
+{
+	if (folio_mapped(folio) &&
+	    !page_hva_make_stable(folio, PAGE_HVA_SITE_SWAP_FREE))
+		return false;
+	if (folio_test_hva_writable(folio) && !folio_test_hva_volatile(folio))
+		folio_clear_hva_writable(folio);
 	return true;
 }
 
@@ -152,6 +219,8 @@ bool page_hva_swap_discard(struct folio *folio)
  */
 void __page_hva_swap_in(struct folio *folio)
 {
+	VM_WARN_ON_ONCE_FOLIO(folio_test_hva_writable(folio) &&
+			      !folio_test_swapcache(folio), folio);
 	if (!folio_test_swapcache(folio) || folio_test_large(folio) ||
 	    folio_test_ksm(folio) || folio_mapped(folio) ||
 	    folio_test_writeback(folio) || folio_test_dirty(folio))

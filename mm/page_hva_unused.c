@@ -12,6 +12,7 @@
 
 #include <linux/bitmap.h>
 #include <linux/init.h>
+#include <linux/irq_work.h>
 #include <linux/kcore.h>
 #include <linux/memblock.h>
 #include <linux/memory.h>
@@ -41,14 +42,26 @@ static unsigned long nr_blocks;
 static void unused_pass(struct work_struct *work);
 static DECLARE_DELAYED_WORK(unused_work, unused_pass);
 
+static void unused_queue(struct irq_work *work)
+{
+	queue_delayed_work(system_unbound_wq, &unused_work, PASS_DELAY);
+}
+
+/*
+ * Arming a timer takes locks, and debug objects allocate memory under one of
+ * them.  So it is not done under the zone lock, but in an interrupt after it.
+ */
+static DEFINE_IRQ_WORK(unused_irq_work, unused_queue);
+
 /**
  * __page_hva_freed - slow path of page_hva_freed()
  * @pfn: the first page
  * @order: there are 2^order pages
  *
- * Whoever finds the bit of a block set need not queue a pass: who set it has
- * done so, and the pass that clears the bit looks at all blocks whose bit it
- * cleared in the next one.
+ * Whoever finds the bit of a block set need not queue a pass: who set it does,
+ * and the pass that clears the bit looks at all blocks whose bit it cleared in
+ * the next one.  A pass that is pending, tested after the bit was set, has not
+ * begun, as the workqueue clears that before, with a full barrier in between.
  *
  * Context: Any, with the zone lock held.
  */
@@ -61,7 +74,9 @@ void __page_hva_freed(unsigned long pfn, unsigned int order)
 		if (block >= nr_blocks || test_bit(block, freed_blocks))
 			continue;
 		set_bit(block, freed_blocks);
-		queue_delayed_work(system_unbound_wq, &unused_work, PASS_DELAY);
+		smp_mb__after_atomic();	/* the bit before the test */
+		if (!delayed_work_pending(&unused_work))
+			irq_work_queue(&unused_irq_work);
 	}
 }
 

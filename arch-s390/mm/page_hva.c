@@ -217,8 +217,16 @@ void do_discard_fault(struct pt_regs *regs)
 	page = pfn_to_online_page(pfn);
 	if (user_mode(regs) || is_guest_access(regs) ||
 	    (!faulthandler_disabled() && is_user_access(regs, insn, pfn))) {
-		if (page && page_hva_enabled() && page_hva_discard_page(page))
+		/*
+		 * No page: its memory went offline since the access, so it was
+		 * freed, and no page table refers to it any more.
+		 */
+		if (page_hva_enabled() && (!page || page_hva_discard_page(page))) {
+			/* Whoever ends anyway needs no further attempts. */
+			if (!user_mode(regs) && fatal_signal_pending(current))
+				fixup_exception(regs);
 			return;
+		}
 	}
 	if (!user_mode(regs) && fixup_exception(regs))
 		return;

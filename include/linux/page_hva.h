@@ -50,7 +50,7 @@ enum page_hva_site {
  * enum page_hva_moment - what a caller of page_hva_make_volatile() just did
  * @PAGE_HVA_READ_END: read the folio; holds its lock, uptodate comes next
  * @PAGE_HVA_PUT: is about to put the last foreign reference to it
- * @PAGE_HVA_AGED: found it unreferenced; the folio may be mapped
+ * @PAGE_HVA_AGED: the same, of a folio with P, which may be mapped
  */
 enum page_hva_moment {
 	PAGE_HVA_READ_END,
@@ -110,13 +110,15 @@ void page_hva_discard(struct folio *folio);
 bool page_hva_discard_page(struct page *page);
 bool page_hva_swap_eligible(struct folio *folio, bool mapped);
 void __page_hva_swap_in(struct folio *folio);
-bool page_hva_swap_discard(struct folio *folio);
+void page_hva_swap_discard(struct folio *folio);
+bool __page_hva_swap_free(struct folio *folio);
 void __page_hva_lookup_gone(struct folio *folio, bool locked);
 void __page_hva_add_collision(struct address_space *mapping, pgoff_t index);
 void __page_hva_fault_gone(struct folio *folio, struct vm_fault *vmf,
 			   vm_fault_t *ret);
 int __page_hva_short_read(struct folio *folio, struct kiocb *iocb,
 			  struct folio **pin);
+void __page_hva_unpin(struct folio **pin);
 bool __page_hva_gone(struct folio *folio);
 bool __page_hva_sweep(struct pglist_data *pgdat, struct mem_cgroup *memcg,
 		      unsigned long nr, unsigned long *reclaimed,
@@ -237,16 +239,16 @@ static inline void page_hva_unmapped(struct folio *folio, unsigned int nr)
 }
 
 /*
- * Aging puts @folio back on an LRU list, and drops its own reference next.  A
- * folio of the working set may have been deactivated although it is in use.  That
- * is what happens to all of the swap cache, so it does not count there.
+ * Aging puts @folio back on an LRU list, and drops its own reference next.
+ * Nobody says if it has looked for references from page tables: it does not if
+ * the folio was locked.  So only with P a mapped folio may turn volatile here.
  */
 static inline void page_hva_aged(struct folio *folio)
 {
 	if (page_hva_enabled() && !folio_test_active(folio) &&
-	    !folio_test_referenced(folio) &&
-	    (!folio_test_workingset(folio) || folio_test_hva_writable(folio)))
-		page_hva_make_volatile(folio, 1, PAGE_HVA_AGED);
+	    !folio_test_referenced(folio))
+		page_hva_make_volatile(folio, 1, folio_test_hva_writable(folio) ?
+				       PAGE_HVA_AGED : PAGE_HVA_PUT);
 }
 
 /**
@@ -307,16 +309,6 @@ static inline void page_hva_swap_mapped(struct folio *folio, vm_fault_t ret)
 		page_hva_make_volatile(folio, 0, PAGE_HVA_AGED);
 }
 
-/*
- * A swap-in waits for a folio to leave the swap cache, which looked as if it was
- * not there.  A discarded one stays while an LRU batch has a reference to it.
- */
-static inline void page_hva_swap_wait(unsigned int *tries)
-{
-	if (page_hva_enabled() && !(++*tries % 16))
-		lru_add_drain_all();
-}
-
 /**
  * page_hva_touch_user - let a discard fault happen where it can be handled
  * @uaddr: where an access with page faults disabled failed
@@ -334,6 +326,20 @@ static inline void page_hva_touch_user(u32 __user *uaddr)
 
 	if (page_hva_enabled() && page_hva_p && get_user(value, uaddr))
 		return;	/* The caller will find out. */
+}
+
+/**
+ * page_hva_swap_free - may a folio lose its swap slot?
+ * @folio: the folio, which is locked and in the swap cache
+ *
+ * With the slot goes the other copy of its content.  What is not mapped has no
+ * user, and needs none.
+ *
+ * Return: false if a user would lose the content.
+ */
+static inline bool page_hva_swap_free(struct folio *folio)
+{
+	return !page_hva_enabled() || __page_hva_swap_free(folio);
 }
 
 /**
@@ -606,7 +612,11 @@ static inline bool page_hva_refault(struct folio *folio, void *shadow)
 }
 
 /* Drop what page_hva_short_read() left in @pin. */
-void page_hva_unpin(struct folio **pin);
+static inline void page_hva_unpin(struct folio **pin)
+{
+	if (page_hva_enabled() && *pin)
+		__page_hva_unpin(pin);
+}
 
 /**
  * page_hva_transfer_dirty - collect what the hardware knows about stores
@@ -686,13 +696,14 @@ static inline void page_hva_swap_mapped(struct folio *folio, vm_fault_t ret)
 {
 }
 
-static inline bool page_hva_swap_write(struct folio *folio)
+static inline bool page_hva_swap_free(struct folio *folio)
 {
 	return true;
 }
 
-static inline void page_hva_swap_wait(unsigned int *tries)
+static inline bool page_hva_swap_write(struct folio *folio)
 {
+	return true;
 }
 
 static inline void page_hva_touch_user(u32 __user *uaddr)

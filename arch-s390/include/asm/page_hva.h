@@ -189,11 +189,14 @@ static inline bool page_test_dirty(struct page *page)
 
 #define page_test_dirty page_test_dirty
 
+/*
+ * There is no need to read the key first: all keys are the default one, except
+ * those of guests under SIE, whose pages are never potentially volatile.  That the
+ * reference bit goes as well does not matter, Linux does not use it.
+ */
 static inline void page_clear_dirty(struct page *page)
 {
-	unsigned long addr = page_to_phys(page);
-
-	page_set_storage_key(addr, page_get_storage_key(addr) & ~_PAGE_CHANGED, 1);
+	page_set_storage_key(page_to_phys(page), PAGE_DEFAULT_KEY, 1);
 }
 
 #define page_clear_dirty page_clear_dirty
