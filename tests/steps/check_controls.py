@@ -12,7 +12,7 @@ from steps import filesystems, free, kexec, large, reclaim, swap
 
 SKIP = "/sys/kernel/debug/page_hva/skip"
 # How long, in seconds, with the hook; and at most without it.
-SHORT, LONG = 3, 40
+SHORT, LONG = 3, 90
 # What the kernel says about itself, most telling first in time.
 COMPLAINT = re.compile(r"page_hva: volatile pfn .*|Access to a discarded page.*|"
                        r"access to discarded page .*|page_hva: pfn .*|WARNING: .*|"
@@ -51,11 +51,13 @@ def stress(operations):
     return act
 
 
-def lock_volatile(guest, _):
-    """Lock what is mapped, and volatile; and then a host takes what is volatile."""
-    guest.run("locked start mlock-onfault /mnt/write/locked")
-    guest.qmp.command("x-s390-cmma-discard", what="volatile")
-    guest.run("locked end mlock-onfault")
+def hold_volatile(way):
+    """Lock or pin what is mapped, and volatile; then a host takes what is volatile."""
+    def act(guest, _):
+        guest.run(f"locked start {way} /mnt/write/locked")
+        guest.qmp.command("x-s390-cmma-discard", what="volatile")
+        guest.run(f"locked end {way}")
+    return act
 
 
 def reuse_unused(guest, _):
@@ -99,8 +101,8 @@ CONTROLS = {
     "wp_copy": Control(stress("copy-on-write,mprotect")),
     "wp_shared": Control(stress("map-shared-write,read-into-mapping")),
     "gup": Control(stress("vm-readv,proc-mem,vmsplice,direct-write-from-mapping")),
-    "gup_fast": Control(stress("vmsplice,direct-write-from-mapping")),
-    "mlock": Control(lock_volatile, policy="none"),
+    "gup_fast": Control(hold_volatile("pipe"), policy="none"),
+    "mlock": Control(hold_volatile("mlock-onfault"), policy="none"),
     "migrate": Control(stress("compact,map-shared-read,pread")),
     "collapse": Control(stress("collapse"), needs=HUGE_PAGES),
     "hand_over": Control(next_kernel, options=list(kexec.images(DEBUG))),
