@@ -181,18 +181,25 @@ static void swap_out(void)
 	}
 }
 
+static void touch(void)
+{
+	for (size_t page = 0; page < PAGES; page++)
+		(void)*(volatile char *)at(page);
+}
+
 /* Into the swap cache, without waiting; and then a page fault that need not wait. */
 static void swap_in(void)
 {
 	must(madvise(map, SIZE, MADV_WILLNEED));
 	usleep(200000);
-	for (size_t page = 0; page < PAGES; page++)
-		(void)*(volatile char *)at(page);
+	touch();
 }
 
 static void new_pages(void)
 {
 	run_on(0);
+	/* Readahead would meet pages that are gone before the case does. */
+	write_to("/proc/sys/vm/page-cluster", "0");
 	map = must(mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 	madvise(map, SIZE, MADV_NOHUGEPAGE);
 	for (size_t page = 0; page < PAGES; page++)
@@ -469,6 +476,19 @@ static void case_forget(void)
 		fill(page);
 }
 
+/* Allocations of this process that must not wait. */
+static void fail_allocations(const char *percent)
+{
+	if (access(FAULTS, F_OK))
+		return;
+	write_to(FAULTS "min-order", "0");
+	write_to(FAULTS "verbose", "0");
+	write_to(FAULTS "times", "-1");
+	write_to(FAULTS "task-filter", "1");
+	write_to("/proc/self/make-it-fail", "1");
+	write_to(FAULTS "probability", percent);
+}
+
 /*
  * So many processes have the pages that counting a swap entry takes memory, and there is
  * none for who may not wait.
@@ -485,7 +505,10 @@ static void case_many(void)
 		if (!pids[i]) {
 			while (all->go != i + 1)
 				usleep(1000);
-			swap_in();
+			if (i)
+				touch();
+			else
+				swap_in();
 			all->ready++;
 			while (all->go <= MANY)
 				usleep(10000);
@@ -499,17 +522,11 @@ static void case_many(void)
 		while (all->ready <= i)
 			usleep(1000);
 	}
-	swap_in();
+	touch();
 	discard();
-	write_to(FAULTS "min-order", "0");
-	write_to(FAULTS "verbose", "0");
-	write_to(FAULTS "times", "-1");
-	write_to(FAULTS "task-filter", "1");
-	write_to(FAULTS "probability", "100");
-	write_to("/proc/self/make-it-fail", "1");
+	fail_allocations("100");
 	look("without memory");
-	write_to("/proc/self/make-it-fail", "0");
-	write_to(FAULTS "probability", "0");
+	fail_allocations("0");
 	all->go = MANY + 1;
 	for (int i = 0; i < MANY; i++)
 		must_end(pids[i]);

@@ -182,9 +182,16 @@ static void release(void)
 	if (first + n > pages / 2)
 		return;
 	must(madvise(at(first), n * PAGE, MADV_FREE));
-	for (size_t i = 0; i < n; i++)
-		if (at(first + i)[WORDS - 1])
-			look(first + i, "after it was released");
+	for (size_t i = 0; i < n; i++) {
+		static uint64_t copy[WORDS];
+		const volatile uint64_t *p = at(first + i);
+
+		/* It may go while it is copied; the last word says if it has. */
+		for (size_t w = 0; w < WORDS; w++)
+			copy[w] = p[w];
+		if (copy[WORDS - 1])
+			look_in(copy, first + i, "after it was released");
+	}
 	for (size_t i = 0; i < n; i++)
 		fill(first + i);
 }

@@ -2,7 +2,7 @@
 /*
  * count - a TCG plugin that counts the instructions which page states cost
  *
- * qemu-system-s390x -plugin libcount.so,file=FILE
+ * qemu-system-s390x -plugin libcount.so,out=FILE
  *
  * Appends a line to FILE whenever the guest executes a mark, a branch on no condition with
  * the target 0x484N: N, and how often each kind of instruction was executed so far.
@@ -78,13 +78,13 @@ static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info,
 					   int argc, char **argv)
 {
-	if (argc != 1 || strncmp(argv[0], "file=", 5)) {
-		fprintf(stderr, "count: the only argument is file=FILE\n");
+	if (argc != 1 || strncmp(argv[0], "out=", 4)) {
+		fprintf(stderr, "count: the only argument is out=FILE\n");
 		return -1;
 	}
-	out = fopen(argv[0] + 5, "a");
+	out = fopen(argv[0] + 4, "a");
 	if (!out) {
-		perror(argv[0] + 5);
+		perror(argv[0] + 4);
 		return -1;
 	}
 	board = qemu_plugin_scoreboard_new(KINDS * sizeof(uint64_t));
