@@ -34,8 +34,6 @@
 #define PAGES	64ul
 #define SIZE	(PAGES * PAGE)
 #define WORDS	(PAGE / sizeof(uint64_t))
-#define MANY	80		/* processes: more than a byte of the swap map counts */
-#define FAULTS	"/sys/kernel/debug/fail_page_alloc/"
 #ifndef MADV_COLD
 #define MADV_COLD	20
 #define MADV_PAGEOUT	21
@@ -476,62 +474,6 @@ static void case_forget(void)
 		fill(page);
 }
 
-/* Allocations of this process that must not wait. */
-static void fail_allocations(const char *percent)
-{
-	if (access(FAULTS, F_OK))
-		return;
-	write_to(FAULTS "min-order", "0");
-	write_to(FAULTS "verbose", "0");
-	write_to(FAULTS "times", "-1");
-	write_to(FAULTS "task-filter", "1");
-	write_to("/proc/self/make-it-fail", "1");
-	write_to(FAULTS "probability", percent);
-}
-
-/*
- * So many processes have the pages that counting a swap entry takes memory, and there is
- * none for who may not wait.
- */
-static void case_many(void)
-{
-	static struct { _Atomic int ready, go; } *all;
-	pid_t pids[MANY];
-
-	all = must(mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-	new_pages();
-	for (int i = 0; i < MANY; i++) {
-		pids[i] = must(fork());
-		if (!pids[i]) {
-			while (all->go != i + 1)
-				usleep(1000);
-			if (i)
-				touch();
-			else
-				swap_in();
-			all->ready++;
-			while (all->go <= MANY)
-				usleep(10000);
-			if (i % 8 == 0)
-				look("one of many");
-			_exit(0);
-		}
-	}
-	for (int i = 0; i < MANY; i++) {
-		all->go = i + 1;
-		while (all->ready <= i)
-			usleep(1000);
-	}
-	touch();
-	discard();
-	fail_allocations("100");
-	look("without memory");
-	fail_allocations("0");
-	all->go = MANY + 1;
-	for (int i = 0; i < MANY; i++)
-		must_end(pids[i]);
-}
-
 static const struct {
 	const char *name;
 	void (*act)(void);
@@ -549,7 +491,6 @@ static const struct {
 	{ "batch", case_batch },
 	{ "inherit", case_inherit },
 	{ "forget", case_forget },
-	{ "many", case_many },
 	{ }
 };
 
@@ -557,8 +498,7 @@ int main(int argc, char **argv)
 {
 	if (argc == 2 && !strcmp(argv[1], "list")) {
 		for (int i = 0; cases[i].name; i++)
-			if (cases[i].act != case_many || !access(FAULTS, F_OK))
-				printf("%s\n", cases[i].name);
+			printf("%s\n", cases[i].name);
 		return 0;
 	}
 	if (argc != 3)

@@ -124,6 +124,6 @@ def everything(report):
         with report.test(f"swap: virtio-blk, policy {policy}, potentially volatile"):
             count = one("virtio-blk", policy, seed, on="on,p", name=f"swap-p-{policy}")[1]
             assert count["swap_potentially"], "no mapped page was"
-    # The debug kernel sees locks taken in the wrong order, and can be without memory.
+    # The debug kernel sees locks taken in the wrong order.
     potential(report, "virtio-blk", place.kernel("debug"))
     potential(report, "zram")
