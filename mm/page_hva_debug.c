@@ -92,10 +92,14 @@ static const char * const site_name[PAGE_HVA_NR_SITES] = {
  * page_hva_report_dirty - a volatile folio is marked dirty
  * @folio: the folio
  *
- * Its content may be gone by the time it is written back.
+ * Its content may be gone by the time it is written back.  Potentially volatile
+ * folios are marked in advance of a store, by GUP for MADV_POPULATE_WRITE; the
+ * store itself sets the change bit.
  */
 void page_hva_report_dirty(struct folio *folio)
 {
+	if (folio_test_hva_writable(folio))
+		return;
 	WARN_ONCE(1, "page_hva: volatile pfn %lx is marked dirty, flags %lx\n",
 		  folio_pfn(folio), folio->flags);
 }
