@@ -26,6 +26,8 @@ MORE_FILE_SYSTEMS = [
 DEBUG_KERNELS = [
     ("kernel with KASAN", ["scripts/kernel", "kasan", "base", "hva", "kasan"]),
     ("kernel with KCSAN", ["scripts/kernel", "kcsan", "base", "hva", "kcsan"]),
+    ("kernel with KCSAN for what is ours", ["scripts/kernel", "kcsan-ours", "base", "hva",
+                                            "kcsan", "kcsan-ours"]),
 ]
 
 

@@ -18,6 +18,7 @@ NEEDS = {
               "DEBUG_LIST", "PAGE_POISONING"],
     "kasan": ["KASAN_GENERIC", "KASAN_VMALLOC"],
     "kcsan": ["KCSAN", "KCSAN_REPORT_VALUE_CHANGE_ONLY"],
+    "kcsan-ours": ["KCSAN", "KCSAN_REPORT_RACE_UNKNOWN_ORIGIN"],
 }
 # mm has data races of its own that are known: a report counts if a function or a file of
 # ours is in it.  The others are counted and shown.
@@ -32,13 +33,13 @@ def configured(guest, kernel):
     lost = [name for name in NEEDS[kernel] if f"\nCONFIG_{name}=y\n" not in config]
     if lost:
         raise GuestError(f"the kernel {kernel} has no {', '.join(lost)}")
-    if kernel == "kcsan":
+    if "kcsan" in kernel:
         guest.run(f"echo on >{KCSAN}")
 
 
 def watched(guest, kernel):
     """KCSAN says nothing when it is off, or if it never looks."""
-    if kernel == "kcsan":
+    if "kcsan" in kernel:
         text = guest.run(f"cat {KCSAN}")
         looks = int(re.search(r"setup_watchpoints: (\d+)", text)[1])
         print(f"#   KCSAN watched {looks} accesses", flush=True)
@@ -62,9 +63,9 @@ def one(kernel, policy, pressure):
                append=f"{words} kunit.enable=0", name=name, more="--hang 100",
                check=lambda guest: configured(guest, kernel),
                done=lambda guest: watched(guest, kernel),
-               allow=RACE.pattern if kernel == "kcsan" else None,
+               allow=RACE.pattern if "kcsan" in kernel else None,
                memory="640M" if pressure else None)
-    if kernel != "kcsan":
+    if "kcsan" not in kernel:
         return
     with open(os.path.join(place.LOGS, f"{name}.log"), encoding="utf-8",
               errors="replace") as log:
