@@ -63,6 +63,8 @@ def one(kernel, policy, pressure):
                append=f"{words} kunit.enable=0", name=name, more="--hang 100",
                check=lambda guest: configured(guest, kernel),
                done=lambda guest: watched(guest, kernel),
+               # Debugging must not touch a page that is unused, either.
+               properties=("strict-unused=all",),
                allow=RACE.pattern if "kcsan" in kernel else None,
                memory="640M" if pressure else None)
     if "kcsan" not in kernel:
