@@ -332,8 +332,7 @@ bool __page_hva_gone(struct folio *folio)
  */
 static bool page_hva_is_gone(struct folio *folio)
 {
-	return folio_test_hva_volatile(folio) &&
-	       page_hva_pages_discarded(&folio->page, folio_nr_pages(folio));
+	return folio_test_hva_volatile(folio) && __page_hva_gone(folio);
 }
 
 /*

@@ -11,58 +11,22 @@
  *
  * Exit status 0: all was right.  1 and a line that begins with FAIL: it was not.
  */
-#include <errno.h>
-#include <fcntl.h>
+#include "swapping.h"
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/swap.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
-#define PAGE	4096ul
 #define PAGES	64ul
 #define SIZE	(PAGES * PAGE)
-#define WORDS	(PAGE / sizeof(uint64_t))
-#ifndef MADV_COLD
-#define MADV_COLD	20
-#define MADV_PAGEOUT	21
-#endif
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_READ	22
-#define MADV_POPULATE_WRITE	23
-#endif
 
 static const char *device;
 static char *map;
 static uint64_t generation[PAGES];
-
-static void fail(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	printf("FAIL potential: ");
-	vprintf(fmt, ap);
-	printf("\n");
-	fflush(stdout);
-	exit(1);
-}
-
-#define must(call) ({ typeof(call) r_ = (call);						\
-	if (r_ == (typeof(call))-1)							\
-		fail("%s: %s", #call, strerror(errno));					\
-	r_; })
 
 static uint64_t word(size_t page, size_t n)
 {
@@ -150,23 +114,6 @@ static size_t count(int bit)
 	for (size_t page = 0; page < PAGES; page++)
 		pages += entry[page] >> bit & 1;
 	return pages;
-}
-
-/* What mkswap writes. */
-static void make_swap_area(void)
-{
-	static char page[PAGE];
-	int fd = must(open(device, O_RDWR));
-	uint32_t *header = (uint32_t *)(page + 1024);
-	off_t size = must(lseek(fd, 0, SEEK_END));
-
-	header[0] = 1;				/* version */
-	header[1] = size / PAGE - 1;		/* last page */
-	memcpy(page + PAGE - 10, "SWAPSPACE2", 10);
-	must(pwrite(fd, page, PAGE, 0));
-	must(fsync(fd));
-	close(fd);
-	must(swapon(device, 0));
 }
 
 static void swap_out(void)
@@ -506,7 +453,7 @@ int main(int argc, char **argv)
 	device = argv[1];
 	for (int i = 0; cases[i].name; i++)
 		if (!strcmp(cases[i].name, argv[2])) {
-			make_swap_area();
+			make_swap_area(device);
 			cases[i].act();
 			look("in the end");
 			must(munmap(map, SIZE));

@@ -17,38 +17,19 @@
  *
  * Exit status 0: each word was right.  1 and a line that begins with FAIL: it was not.
  */
-#include <errno.h>
-#include <fcntl.h>
+#include "swapping.h"
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/swap.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
-#define PAGE	4096ul
-#define WORDS	(PAGE / sizeof(uint64_t))
 #define PROCS	4
-#ifndef MADV_COLD
-#define MADV_COLD	20
-#define MADV_PAGEOUT	21
-#endif
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_READ	22
-#define MADV_POPULATE_WRITE	23
-#endif
 
 enum phase { WORK, WAIT, LOOK };
 
@@ -64,21 +45,6 @@ static uint32_t *generation;		/* of each page; 0: it is zero */
 static int who;
 static unsigned long steps;		/* of each process; 0: as long as time is */
 static bool reading;
-
-static void fail(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	printf("FAIL swapper: ");
-	vprintf(fmt, ap);
-	printf("\n");
-	fflush(stdout);
-	exit(1);
-}
-
-#define must(call) ({ typeof(call) r_ = (call);						\
-	if (r_ == (typeof(call))-1) fail("%s: %s", #call, strerror(errno)); r_; })
 
 static size_t any(size_t n)
 {
@@ -400,23 +366,6 @@ static void process(int number, size_t my_pages, uint64_t seed)
 	for (size_t page = 0; page < pages; page++)
 		look(page, "in the end");
 	exit(0);
-}
-
-/* What mkswap writes. */
-static void make_swap_area(const char *device)
-{
-	static char page[PAGE];
-	int fd = must(open(device, O_RDWR));
-	uint32_t *header = (uint32_t *)(page + 1024);
-	off_t size = must(lseek(fd, 0, SEEK_END));
-
-	header[0] = 1;				/* version */
-	header[1] = size / PAGE - 1;		/* last page */
-	memcpy(page + PAGE - 10, "SWAPSPACE2", 10);
-	must(pwrite(fd, page, PAGE, 0));
-	must(fsync(fd));
-	close(fd);
-	must(swapon(device, 0));
 }
 
 /* The pages of the swap cache, how many of them are mapped, and what is volatile. */
