@@ -25,9 +25,6 @@
 #define CREATE_TRACE_POINTS
 #include <trace/events/page_hva.h>
 
-/* How many readahead windows ahead discarded folios are removed at once. */
-#define PAGE_HVA_WINDOWS	16
-
 DEFINE_STATIC_KEY_FALSE(page_hva_key);
 bool page_hva_p __ro_after_init;
 
@@ -228,6 +225,8 @@ bool __page_hva_make_volatile(struct folio *folio, int refs,
 	bool ok = false, mapped;
 
 	local_irq_save(irqflags);
+	if (folio_test_swapbacked(folio) && page_hva_swap_of_shmem(folio))
+		goto out;
 	if (!bit_spin_trylock(PG_hva_lock, folio_flags(folio, 0)))
 		goto out;
 	smp_mb();	/* lock bit before counts, pairs with make_stable */
@@ -388,63 +387,82 @@ static bool page_hva_remove(struct folio *folio, struct address_space *mapping)
 }
 
 /*
- * Get rid of the folio at @index if it is discarded and nobody has locked it.
- * Returns how many pages it had.
+ * Make a discarded folio look as if it had just been added to the page cache, to
+ * be read.  It keeps its place there, on the LRU and with its cgroup: that saves
+ * most of what it costs to free and to allocate one.
+ *
+ * Whoever got a reference earlier may have seen PG_uptodate, and would take the
+ * empty pages for content: freezing fails if there is one.  Whoever gets one later
+ * does not see PG_uptodate any more, and waits for the lock.
  */
-static unsigned int page_hva_discard_index(struct address_space *mapping,
-					   pgoff_t index)
+static bool page_hva_reuse(struct folio *folio)
 {
-	struct folio *folio = filemap_get_entry(mapping, index);
-	unsigned int nr = 0;
+	unsigned int nr = folio_nr_pages(folio);
 
-	if (!folio || xa_is_value(folio))
-		return 0;
-	if (page_hva_is_gone(folio) && folio_trylock(folio)) {
-		if (folio->mapping == mapping && page_hva_is_gone(folio) &&
-		    page_hva_remove(folio, mapping))
-			nr = folio_nr_pages(folio);
-		folio_unlock(folio);
+	/* It is locked, which whoever maps an unmapped folio has to wait for. */
+	if (folio_mapped(folio))
+		unmap_mapping_folio(folio);
+	/* The page cache, and the caller */
+	if (!folio_ref_freeze(folio, nr + 1))
+		return false;
+	folio_clear_uptodate(folio);
+	page_hva_pages_set_stable(&folio->page, nr);
+	folio_clear_hva_volatile(folio);
+	folio_ref_unfreeze(folio, nr + 1);
+
+	/* As in __page_hva_refault() */
+	if (folio_test_workingset(folio)) {
+		folio_clear_workingset(folio);
+		folio_activate(folio);
 	}
-	folio_put(folio);
-	return nr;
+	trace_page_hva_discard(folio);
+	page_hva_count_pages(PAGE_HVA_DISCARDS, nr);
+	page_hva_count_pages(PAGE_HVA_REFAULTS, nr);
+	return true;
 }
 
-/*
- * Discarded folios keep their slots in the page cache, and readahead stops at
- * occupied slots.  So drop them together, or reading them again would be done
- * a page at a time.  Several windows ahead: a page fault reads around itself,
- * and what is left of the window it starts with is read by a request of its own.
- * The lock on @folio keeps its inode from being freed.
+/**
+ * __page_hva_read_again - slow path of page_hva_read_again()
+ * @ractl: the readahead
+ * @index: where a folio is in its way
+ * @mark: where the next readahead begins
+ *
+ * Context: As page_cache_ra_unbounded(), with the invalidate lock held.
+ * Return: true if the folio is a part of @ractl now, or not there any more.
  */
-static void page_hva_discard_around(struct folio *folio,
-				    struct address_space *mapping)
+bool __page_hva_read_again(struct readahead_control *ractl, pgoff_t index,
+			   pgoff_t mark)
 {
-	pgoff_t window = max(1UL, inode_to_bdi(mapping->host)->ra_pages);
-	pgoff_t end = folio->index + PAGE_HVA_WINDOWS * window;
-	pgoff_t index = folio_next_index(folio);
-	unsigned int nr;
+	struct address_space *mapping = ractl->mapping;
+	struct folio *folio = filemap_get_entry(mapping, index);
+	bool ret = false;
 
-	for (; index < end; index += nr) {
-		nr = page_hva_discard_index(mapping, index);
-		if (!nr)
-			break;
-		cond_resched();
+	if (!folio || xa_is_value(folio))
+		return true;
+	/* Waiting for a lock with other folios locked could be a deadlock. */
+	if (!folio_test_hva_volatile(folio) || !folio_trylock(folio))
+		goto put;
+	if (folio->mapping != mapping || !page_hva_is_gone(folio))
+		goto unlock;
+	if (folio->index == index && page_hva_reuse(folio)) {
+		folio_clear_readahead(folio);
+		if (folio_contains(folio, mark))
+			folio_set_readahead(folio);
+		/* The lock and the reference are those of the read now. */
+		ractl->_nr_pages += folio_nr_pages(folio);
+		return true;
 	}
-	/* What is found at index - 1 ends there. */
-	index = folio->index;
-	while (index && folio->index - index < window / 2) {
-		nr = page_hva_discard_index(mapping, index - 1);
-		if (!nr)
-			break;
-		index -= nr;
-	}
+	ret = page_hva_remove(folio, mapping);
+unlock:
+	folio_unlock(folio);
+put:
+	folio_put(folio);
+	return ret;
 }
 
 /**
  * page_hva_discard_locked - remove a discarded folio from the page cache
  * @folio: the folio; the caller has a reference and the lock
- *
- * The neighbours that were discarded with it go, too.
  *
  * Context: May sleep.
  * Return: true if the folio is not in the way any more: it was removed, by us
@@ -469,7 +487,6 @@ bool page_hva_discard_locked(struct folio *folio)
 				    folio_pfn(folio));
 		return false;
 	}
-	page_hva_discard_around(folio, mapping);
 	return page_hva_remove(folio, mapping);
 }
 
@@ -553,42 +570,67 @@ void __page_hva_lookup_gone(struct folio *folio, bool locked)
  */
 void __page_hva_add_collision(struct address_space *mapping, pgoff_t index)
 {
-	if (!page_hva_discard_index(mapping, index))
+	struct folio *folio = filemap_get_entry(mapping, index);
+	bool removed = false;
+
+	if (!folio || xa_is_value(folio))
+		return;
+	if (page_hva_is_gone(folio) && folio_trylock(folio)) {
+		removed = folio->mapping == mapping && page_hva_is_gone(folio) &&
+			  page_hva_remove(folio, mapping);
+		folio_unlock(folio);
+	}
+	folio_put(folio);
+	if (!removed)
 		cond_resched();
 }
 
 /**
  * __page_hva_fault_gone - slow path of page_hva_fault_stable()
- * @folio: the locked folio, which is discarded
+ * @folio: the locked folio, which is discarded; is unlocked and put
  * @vmf: the fault
+ * @mapping_locked: the invalidate lock is held
  * @ret: what it did so far
  *
- * From here on the fault is like one that did not find the folio at all.
+ * From here on the fault is like one that did not find the folio at all.  So the
+ * first time others are read along with it.  They may be discarded again before
+ * the fault gets there; the next time it reads the folio alone, and keeps it.
  */
 void __page_hva_fault_gone(struct folio *folio, struct vm_fault *vmf,
-			   vm_fault_t *ret)
+			   bool mapping_locked, vm_fault_t *ret)
 {
+	struct vm_area_struct *vma = vmf->vma;
+	struct file *file = vma->vm_file;
+
 	page_hva_discard_locked(folio);
+	folio_unlock(folio);
+	folio_put(folio);
 	if (!(*ret & VM_FAULT_MAJOR)) {
 		count_vm_event(PGMAJFAULT);
-		count_memcg_event_mm(vmf->vma->vm_mm, PGMAJFAULT);
+		count_memcg_event_mm(vma->vm_mm, PGMAJFAULT);
 		*ret |= VM_FAULT_MAJOR;
 	}
 	vmf->flags |= FAULT_FLAG_TRIED;
+	if (!mapping_locked && !(vma->vm_flags & VM_RAND_READ))
+		page_cache_sync_readahead(file->f_mapping, &file->f_ra, file,
+					  vmf->pgoff,
+					  max(1U, file->f_ra.ra_pages));
 }
 
 /**
  * __page_hva_short_read - slow path of page_hva_short_read()
  * @folio: the folio
  * @iocb: the read
- * @pin: where to keep a reference to the folio that takes its place
+ * @pin: where to keep a reference
  *
- * Readahead alone is not enough: what it brings in can be discarded again
- * before it is copied.  The reference in @pin is taken before the folio is
- * read, so it stays stable.  What takes the place of a large folio can be
- * smaller; the reader goes on at its position, so this is what is pinned.
- * Splice keeps the position of the first folio only, and begins others at their
- * start.
+ * The first time the folio is removed, and the read goes on as if it had not
+ * found it; @pin remembers that.  What it reads then can be discarded again
+ * before it is copied.  So if that happens at the same place, the folio is read
+ * here, and the reference in @pin is taken before, so it stays stable.
+ *
+ * What takes the place of a large folio can be smaller; the reader goes on at its
+ * position, so this is what is pinned.  Splice keeps the position of the first
+ * folio only, and begins others at their start.
  *
  * The folio may have been truncated meanwhile.  Then reading goes on with
  * whatever the file has there now, just as if it had come a little later.
@@ -603,18 +645,23 @@ int __page_hva_short_read(struct folio *folio, struct kiocb *iocb,
 	struct address_space *mapping = file->f_mapping;
 	pgoff_t index = max_t(pgoff_t, folio->index, iocb->ki_pos >> PAGE_SHIFT);
 	struct folio *new;
+	bool again;
 
 	if (!page_hva_is_gone(folio))
 		return -EFAULT;
 	if (iocb->ki_flags & (IOCB_NOWAIT | IOCB_NOIO | IOCB_WAITQ))
 		return -EAGAIN;
+	again = *pin && folio_contains(*pin, index);
 	page_hva_unpin(pin);
 	page_hva_discard(folio);
+	if (!again) {
+		folio_get(folio);
+		*pin = folio;
+		return 0;
+	}
 	if ((loff_t)index << PAGE_SHIFT >= i_size_read(mapping->host))
 		return 0;
 
-	page_cache_sync_readahead(mapping, &file->f_ra, file, index,
-				  max(1U, file->f_ra.ra_pages));
 	filemap_invalidate_lock_shared(mapping);
 	new = read_cache_folio(mapping, index, NULL, file);
 	filemap_invalidate_unlock_shared(mapping);

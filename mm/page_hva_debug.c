@@ -69,6 +69,7 @@ static const char * const site_name[PAGE_HVA_NR_SITES] = {
 	[PAGE_HVA_SITE_SWAP_LOOKUP]	= "swap_lookup",
 	[PAGE_HVA_SITE_READ]		= "read",
 	[PAGE_HVA_SITE_SHORT_READ]	= "short_read",
+	[PAGE_HVA_SITE_READ_AGAIN]	= "read_again",
 	[PAGE_HVA_SITE_SPLICE]		= "splice",
 	[PAGE_HVA_SITE_FAULT]		= "fault",
 	[PAGE_HVA_SITE_WP_COPY]		= "wp_copy",

@@ -34,6 +34,27 @@
 #define PAGE_HVA_UNMAP_TRIES	3
 
 /**
+ * page_hva_swap_of_shmem - is a folio the copy of a swap slot of shmem?
+ * @folio: a swap-backed folio
+ *
+ * Shmem stays stable, in the swap cache as well.  Whose the slot is does not
+ * change while the folio is there.  The map of the slots can not go: swapoff waits
+ * for the folio to leave the swap cache, which sets its entry to 0, and then for
+ * RCU readers.
+ *
+ * Context: Interrupts are off.  Not under the state lock: __swap_count() can be
+ * traced.
+ */
+bool page_hva_swap_of_shmem(struct folio *folio)
+{
+	swp_entry_t entry = { };
+
+	if (folio_test_swapcache(folio))
+		entry.val = READ_ONCE(folio->swap.val);
+	return entry.val && __swap_count(entry) == SWAP_MAP_SHMEM;
+}
+
+/**
  * page_hva_swap_eligible - does the swap slot of a folio hold its content?
  * @folio: a swap-backed folio, found clean, uptodate and unlocked, or locked
  *	   by the caller at the end of a read
@@ -44,10 +65,6 @@
  * Under the folio lock a folio can be clean and not be written yet: added to
  * swap just now, or on its way from add_to_swap() to writeback.  The lock is
  * tested with the other flags.
- *
- * Who owns the slot does not matter: what was read ahead from a slot of shmem
- * looks like any other folio that was not mapped yet.  Shmem's own folios
- * are not in the swap cache.
  *
  * A KSM page can be compared with others although it is not mapped.  Large
  * folios are read into the swap cache for shmem only.  A mapped folio

@@ -26,6 +26,7 @@ enum page_hva_site {
 	PAGE_HVA_SITE_SWAP_LOOKUP,
 	PAGE_HVA_SITE_READ,
 	PAGE_HVA_SITE_SHORT_READ,
+	PAGE_HVA_SITE_READ_AGAIN,
 	PAGE_HVA_SITE_SPLICE,
 	PAGE_HVA_SITE_FAULT,
 	PAGE_HVA_SITE_WP_COPY,
@@ -108,14 +109,17 @@ bool __page_hva_transfer_dirty(struct folio *folio);
 bool page_hva_discard_locked(struct folio *folio);
 void page_hva_discard(struct folio *folio);
 bool page_hva_discard_page(struct page *page);
+bool page_hva_swap_of_shmem(struct folio *folio);
 bool page_hva_swap_eligible(struct folio *folio, bool mapped);
 void __page_hva_swap_in(struct folio *folio);
 void page_hva_swap_discard(struct folio *folio);
 bool __page_hva_swap_free(struct folio *folio);
 void __page_hva_lookup_gone(struct folio *folio, bool locked);
 void __page_hva_add_collision(struct address_space *mapping, pgoff_t index);
+bool __page_hva_read_again(struct readahead_control *ractl, pgoff_t index,
+			   pgoff_t mark);
 void __page_hva_fault_gone(struct folio *folio, struct vm_fault *vmf,
-			   vm_fault_t *ret);
+			   bool mapping_locked, vm_fault_t *ret);
 int __page_hva_short_read(struct folio *folio, struct kiocb *iocb,
 			  struct folio **pin);
 void __page_hva_unpin(struct folio **pin);
@@ -393,6 +397,26 @@ static inline void page_hva_add_collision(struct address_space *mapping,
 }
 
 /**
+ * page_hva_read_again - readahead meets a folio: was it discarded?
+ * @ractl: the readahead
+ * @index: where the folio is, next to what @ractl has already
+ * @mark: where the next readahead begins
+ *
+ * A discarded folio keeps its slot in the page cache, and readahead stops at
+ * occupied slots, so that reading a file again would be done a page at a time.
+ *
+ * Context: As page_cache_ra_unbounded(), with the invalidate lock held.
+ * Return: true if it is not in the way any more: it is a part of @ractl, locked
+ * and with a reference as if it had just been added, or it was removed.
+ */
+static inline bool page_hva_read_again(struct readahead_control *ractl,
+				       pgoff_t index, pgoff_t mark)
+{
+	return page_hva_enabled() && !page_hva_skip(PAGE_HVA_SITE_READ_AGAIN) &&
+	       __page_hva_read_again(ractl, index, mark);
+}
+
+/**
  * page_hva_stable_or_discard - claim the content, or get rid of the folio
  * @folio: the folio or NULL; the caller holds a reference, but not its lock
  * @site: which hook calls
@@ -488,6 +512,7 @@ static inline bool page_hva_fault_must_stay(struct vm_fault *vmf)
  * page_hva_fault_stable - does a page fault get a folio that stays?
  * @folio: the locked folio that the fault found
  * @vmf: the fault
+ * @mapping_locked: the invalidate lock of its mapping is held
  * @ret: what it did so far; a discarded folio makes it a major fault
  *
  * A fault that writes needs the content, to copy or to dirty it.  For
@@ -498,17 +523,19 @@ static inline bool page_hva_fault_must_stay(struct vm_fault *vmf)
  * reference after each read.
  *
  * Context: May sleep.
- * Return: false if the folio was discarded; it is still locked.
+ * Return: false if the folio was discarded; with it go its lock and the reference
+ * of the fault.
  */
 static inline bool page_hva_fault_stable(struct folio *folio,
-					 struct vm_fault *vmf, vm_fault_t *ret)
+					 struct vm_fault *vmf,
+					 bool mapping_locked, vm_fault_t *ret)
 {
 	if (!(*ret & VM_FAULT_MAJOR) && !(vmf->flags & FAULT_FLAG_WRITE) &&
 	    !page_hva_fault_must_stay(vmf))
 		return true;
 	if (likely(page_hva_make_stable(folio, PAGE_HVA_SITE_FAULT)))
 		return true;
-	__page_hva_fault_gone(folio, vmf, ret);
+	__page_hva_fault_gone(folio, vmf, mapping_locked, ret);
 	return false;
 }
 
@@ -721,6 +748,12 @@ static inline void page_hva_add_collision(struct address_space *mapping,
 {
 }
 
+static inline bool page_hva_read_again(struct readahead_control *ractl,
+				       pgoff_t index, pgoff_t mark)
+{
+	return false;
+}
+
 static inline bool page_hva_stable_or_discard(struct folio *folio,
 					      enum page_hva_site site)
 {
@@ -758,7 +791,8 @@ static inline bool page_hva_fault_must_stay(struct vm_fault *vmf)
 }
 
 static inline bool page_hva_fault_stable(struct folio *folio,
-					 struct vm_fault *vmf, vm_fault_t *ret)
+					 struct vm_fault *vmf,
+					 bool mapping_locked, vm_fault_t *ret)
 {
 	return true;
 }

@@ -2,9 +2,10 @@
 /*
  * potential - potentially volatile pages which the host takes at the worst moment
  *
- * usage: potential DEVICE CASE
+ * usage: potential DEVICE CASE RECLAIM
  *        potential list		names all cases
  *
+ * RECLAIM is memory.reclaim of the cgroup that it is in.
  * Makes DEVICE a swap area, and pages of its own that were swapped in potentially volatile.
  * Then it says "discard" and waits until the host has taken them, does what CASE says, and
  * looks at each page.  The kernel has to run with page_hva=on,p, and nobody else may swap.
@@ -24,7 +25,7 @@
 #define PAGES	64ul
 #define SIZE	(PAGES * PAGE)
 
-static const char *device;
+static const char *device, *reclaim;
 static char *map;
 static uint64_t generation[PAGES];
 
@@ -68,12 +69,18 @@ static void run_on(int cpu)
 	must(sched_setaffinity(0, sizeof(cpus), &cpus));
 }
 
-static void write_to(const char *name, const char *text)
+static ssize_t try_write(const char *name, const char *text)
 {
 	int fd = must(open(name, O_WRONLY));
+	ssize_t n = write(fd, text, strlen(text));
 
-	must(write(fd, text, strlen(text)));
 	close(fd);
+	return n;
+}
+
+static void write_to(const char *name, const char *text)
+{
+	must(try_write(name, text));
 }
 
 static long number_after(const char *name, const char *word)
@@ -98,6 +105,8 @@ static long potentially_volatile(void)
 
 static long swap_cached(void)
 {
+	/* CPUs keep a part of the count to themselves. */
+	number_after("/proc/sys/vm/stat_refresh", "");
 	return number_after("/proc/meminfo", "SwapCached:") / 4;
 }
 
@@ -421,6 +430,57 @@ static void case_forget(void)
 		fill(page);
 }
 
+static long swap_made_volatile(void)
+{
+	return number_after("/proc/vmstat", "page_hva_swap_made_volatile");
+}
+
+static void shared_pages(void)
+{
+	map = must(mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+	for (size_t page = 0; page < PAGES; page++)
+		fill(page);
+}
+
+static size_t resident(void)
+{
+	unsigned char in[PAGES];
+	size_t pages = 0;
+
+	must(mincore(map, SIZE, in));
+	for (size_t page = 0; page < PAGES; page++)
+		pages += in[page] & 1;
+	return pages;
+}
+
+/* Shared memory stays stable on its way out and back: nothing is there to be taken. */
+static void case_shmem(void)
+{
+	long before;
+
+	/* Of the pages that are reclaimed none is to be private. */
+	must(mlockall(MCL_CURRENT));
+	before = swap_made_volatile();
+	shared_pages();
+	must(madvise(map, SIZE, MADV_PAGEOUT));
+	usleep(200000);
+	if (swap_cached() < (long)PAGES / 2)
+		fail("%ld pages are in the swap cache after they were written", swap_cached());
+	/* What is written is there to be reclaimed; there may be less than is asked for. */
+	for (int i = 0; resident(); i++) {
+		if (i == 100)
+			fail("%zu of %lu pages are not swapped out", resident(), PAGES);
+		try_write(reclaim, "1M");
+	}
+	must(madvise(map, SIZE, MADV_WILLNEED));
+	usleep(200000);
+	if (swap_cached() < (long)PAGES / 2)
+		fail("%ld pages are in the swap cache after they were read", swap_cached());
+	if (swap_made_volatile() != before)
+		fail("%ld pages of shmem became volatile", swap_made_volatile() - before);
+	must(munlockall());
+}
+
 static const struct {
 	const char *name;
 	void (*act)(void);
@@ -438,6 +498,7 @@ static const struct {
 	{ "batch", case_batch },
 	{ "inherit", case_inherit },
 	{ "forget", case_forget },
+	{ "shmem", case_shmem },
 	{ }
 };
 
@@ -448,9 +509,10 @@ int main(int argc, char **argv)
 			printf("%s\n", cases[i].name);
 		return 0;
 	}
-	if (argc != 3)
-		fail("usage: potential DEVICE CASE");
+	if (argc != 4)
+		fail("usage: potential DEVICE CASE RECLAIM");
 	device = argv[1];
+	reclaim = argv[3];
 	for (int i = 0; cases[i].name; i++)
 		if (!strcmp(cases[i].name, argv[2])) {
 			make_swap_area(device);

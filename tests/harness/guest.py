@@ -22,11 +22,12 @@ class Guest:
     qemu, kernel and initrd are paths; append is added to the kernel command
     line; drive is an image that stays unchanged; options are more QEMU words;
     log is where the console goes; allow is a pattern of console lines that are
-    no failure here.
+    no failure here.  With icount the clock of the guest, which needs smp=1, counts
+    instructions: one is a nanosecond.
     """
 
     def __init__(self, qemu, kernel, initrd, *, append="", cpu="max", smp=2,
-                 memory="1G", drive=None, options=(), log, allow=None):
+                 memory="1G", drive=None, options=(), log, allow=None, icount=False):
         self.tmp = tempfile.mkdtemp(prefix="page_hva.")
         self.log = log
         os.makedirs(os.path.dirname(os.path.abspath(log)), exist_ok=True)
@@ -37,7 +38,8 @@ class Guest:
         self.qmp_path = os.path.join(self.tmp, "qmp")
         self.command_line = [
             qemu, "-nodefaults", "-display", "none", "-no-reboot",
-            "-M", "s390-ccw-virtio", "-cpu", cpu, "-accel", "tcg,thread=multi",
+            "-M", "s390-ccw-virtio", "-cpu", cpu,
+            "-accel", f"tcg,thread={'single' if icount else 'multi'}",
             "-smp", str(smp), "-m", memory,
             "-kernel", kernel, "-initrd", initrd,
             "-append", ("panic=-1 " + append).strip(),
@@ -52,6 +54,8 @@ class Guest:
             self.command_line += [
                 "-drive", f"file={drive},if=none,id=disk,format=raw,snapshot=on",
                 "-device", "virtio-blk-ccw,drive=disk"]
+        if icount:
+            self.command_line += ["-icount", "shift=0"]
         self.command_line += list(options)
         self.qmp = self.ctl = self.process = None
         self.buffer = b""

@@ -34,10 +34,13 @@ def prepare(guest, device):
               f"echo {LIMIT}M >{GROUP}/memory.max && {DEVICES[device][1]}")
 
 
+def in_group(command):
+    return f"sh -c 'echo 0 >{GROUP}/cgroup.procs && exec {command}'"
+
+
 def swapper(guest, device, seconds, seed):
-    return guest.run(f"sh -c 'echo 0 >{GROUP}/cgroup.procs && exec swapper "
-                     f"{DEVICES[device][0]} {GROUP}/memory.max {MIB} {seconds} {seed}'",
-                     timeout=seconds + 200)
+    return guest.run(in_group(f"swapper {DEVICES[device][0]} {GROUP}/memory.max {MIB} "
+                              f"{seconds} {seed}"), timeout=seconds + 200)
 
 
 def counters(guest):
@@ -79,8 +82,8 @@ def take(guest, device, case, timeout=60):
         if line.strip() == "discard":
             guest.qmp.command("x-s390-cmma-discard", what="volatile")
 
-    return guest.run(f"potential {DEVICES[device][0]} {case}", timeout=timeout,
-                     on_line=on_line)
+    return guest.run(in_group(f"potential {DEVICES[device][0]} {case} "
+                              f"{GROUP}/memory.reclaim"), timeout=timeout, on_line=on_line)
 
 
 def potential(report, device, kernel=place.KERNEL, wanted=(), name="swap-potential"):
@@ -94,7 +97,7 @@ def potential(report, device, kernel=place.KERNEL, wanted=(), name="swap-potenti
             with Guest(place.QEMU, kernel, place.INITRD, memory="256M",
                        append="page_hva=on,p kunit.enable=0", options=options,
                        log=os.path.join(place.LOGS, f"{name}.log")) as guest:
-                guest.run(DEVICES[device][1])
+                prepare(guest, device)
                 wanted = cases = cases or guest.run("potential list").split()
                 good = True
                 while cases and good:
