@@ -225,7 +225,8 @@ bool __page_hva_make_volatile(struct folio *folio, int refs,
 	bool ok = false, mapped;
 
 	local_irq_save(irqflags);
-	if (folio_test_swapbacked(folio) && page_hva_swap_of_shmem(folio))
+	if (folio_test_swapbacked(folio) &&
+	    page_hva_swap_excluded(folio, moment))
 		goto out;
 	if (!bit_spin_trylock(PG_hva_lock, folio_flags(folio, 0)))
 		goto out;
@@ -393,22 +394,35 @@ static bool page_hva_remove(struct folio *folio, struct address_space *mapping)
  *
  * Whoever got a reference earlier may have seen PG_uptodate, and would take the
  * empty pages for content: freezing fails if there is one.  Whoever gets one later
- * does not see PG_uptodate any more, and waits for the lock.
+ * does not see PG_uptodate any more, and waits for the lock.  Look-ups spin while the
+ * count is frozen: no interrupts, and no probes that may look it up.  Who holds the
+ * lock of its LRU list changes flags without a reference, so this does it atomically.
  */
 static bool page_hva_reuse(struct folio *folio)
 {
-	unsigned int nr = folio_nr_pages(folio);
+	unsigned int i, nr = folio_nr_pages(folio);
+	unsigned long irqflags;
+	bool frozen;
 
 	/* It is locked, which whoever maps an unmapped folio has to wait for. */
 	if (folio_mapped(folio))
 		unmap_mapping_folio(folio);
+	local_irq_save(irqflags);
 	/* The page cache, and the caller */
-	if (!folio_ref_freeze(folio, nr + 1))
+	frozen = folio_ref_freeze(folio, nr + 1);
+	if (frozen) {
+		folio_clear_uptodate(folio);
+		/* They tell something about what was read, to fs-verity for example. */
+		folio_clear_checked(folio);
+		folio_clear_mappedtodisk(folio);
+		for (i = 0; i < nr; i++)
+			page_hva_set_stable(folio_page(folio, i));
+		folio_clear_hva_volatile(folio);
+		folio_ref_unfreeze(folio, nr + 1);
+	}
+	local_irq_restore(irqflags);
+	if (!frozen)
 		return false;
-	folio_clear_uptodate(folio);
-	page_hva_pages_set_stable(&folio->page, nr);
-	folio_clear_hva_volatile(folio);
-	folio_ref_unfreeze(folio, nr + 1);
 
 	/* As in __page_hva_refault() */
 	if (folio_test_workingset(folio)) {
@@ -420,15 +434,28 @@ static bool page_hva_reuse(struct folio *folio)
 	page_hva_count_pages(PAGE_HVA_REFAULTS, nr);
 	return true;
 }
+NOKPROBE_SYMBOL(page_hva_reuse);
+
+/* Would readahead add such a folio?  Collapse makes others. */
+static bool page_hva_readable(struct address_space *mapping,
+			      struct folio *folio, pgoff_t index)
+{
+	return folio->index == index &&
+	       folio_order(folio) >= mapping_min_folio_order(mapping) &&
+	       folio_order(folio) <= mapping_max_folio_order(mapping);
+}
 
 /**
  * __page_hva_read_again - slow path of page_hva_read_again()
  * @ractl: the readahead
- * @index: where a folio is in its way
+ * @index: where there may be a folio in its way
  * @mark: where the next readahead begins
  *
+ * A large folio is read again as a whole, even if it ends after what was asked for.
+ * If the readahead begins within it, it has to go.
+ *
  * Context: As page_cache_ra_unbounded(), with the invalidate lock held.
- * Return: true if the folio is a part of @ractl now, or not there any more.
+ * Return: true if a folio was there and is a part of @ractl now, or was removed.
  */
 bool __page_hva_read_again(struct readahead_control *ractl, pgoff_t index,
 			   pgoff_t mark)
@@ -438,18 +465,21 @@ bool __page_hva_read_again(struct readahead_control *ractl, pgoff_t index,
 	bool ret = false;
 
 	if (!folio || xa_is_value(folio))
-		return true;
+		return false;
 	/* Waiting for a lock with other folios locked could be a deadlock. */
 	if (!folio_test_hva_volatile(folio) || !folio_trylock(folio))
 		goto put;
 	if (folio->mapping != mapping || !page_hva_is_gone(folio))
 		goto unlock;
-	if (folio->index == index && page_hva_reuse(folio)) {
+	if (page_hva_readable(mapping, folio, index) && page_hva_reuse(folio)) {
 		folio_clear_readahead(folio);
 		if (folio_contains(folio, mark))
 			folio_set_readahead(folio);
 		/* The lock and the reference are those of the read now. */
 		ractl->_nr_pages += folio_nr_pages(folio);
+		/* read_pages() subtracts what is not read. */
+		if (ractl->ra && ractl->ra->size < ractl->_nr_pages)
+			ractl->ra->size = ractl->_nr_pages;
 		return true;
 	}
 	ret = page_hva_remove(folio, mapping);

@@ -34,23 +34,33 @@
 #define PAGE_HVA_UNMAP_TRIES	3
 
 /**
- * page_hva_swap_of_shmem - is a folio the copy of a swap slot of shmem?
- * @folio: a swap-backed folio
+ * page_hva_swap_excluded - is there no need to look at a folio any closer?
+ * @folio: a swap-backed folio; the caller has a reference, or its lock
+ * @moment: what the caller has just done with it
  *
- * Shmem stays stable, in the swap cache as well.  Whose the slot is does not
- * change while the folio is there.  The map of the slots can not go: swapoff waits
- * for the folio to leave the swap cache, which sets its entry to 0, and then for
- * RCU readers.
+ * Shmem stays stable, in the swap cache as well.  What is left of a slot that shmem
+ * has given up has no user, and looks like anonymous memory.
+ *
+ * The map of the slots can not go meanwhile: swapoff waits until all slots are free,
+ * and then for RCU readers.  When a folio leaves the swap cache, its entry becomes 0.
+ * Only an attempt to add it that failed leaves an entry behind; so if it may be just
+ * being added again, it is not looked at.
  *
  * Context: Interrupts are off.  Not under the state lock: __swap_count() can be
  * traced.
+ * Return: true if the folio does not turn volatile.
  */
-bool page_hva_swap_of_shmem(struct folio *folio)
+bool page_hva_swap_excluded(struct folio *folio, enum page_hva_moment moment)
 {
-	swp_entry_t entry = { };
+	swp_entry_t entry;
 
-	if (folio_test_swapcache(folio))
-		entry.val = READ_ONCE(folio->swap.val);
+	if (!folio_test_swapcache(folio))
+		return true;
+	smp_rmb();	/* set before the entry, but unlocked after it */
+	if (moment != PAGE_HVA_READ_END && folio_test_locked(folio))
+		return true;
+	smp_rmb();
+	entry.val = READ_ONCE(folio->swap.val);
 	return entry.val && __swap_count(entry) == SWAP_MAP_SHMEM;
 }
 

@@ -109,7 +109,7 @@ bool __page_hva_transfer_dirty(struct folio *folio);
 bool page_hva_discard_locked(struct folio *folio);
 void page_hva_discard(struct folio *folio);
 bool page_hva_discard_page(struct page *page);
-bool page_hva_swap_of_shmem(struct folio *folio);
+bool page_hva_swap_excluded(struct folio *folio, enum page_hva_moment moment);
 bool page_hva_swap_eligible(struct folio *folio, bool mapped);
 void __page_hva_swap_in(struct folio *folio);
 void page_hva_swap_discard(struct folio *folio);
@@ -397,17 +397,17 @@ static inline void page_hva_add_collision(struct address_space *mapping,
 }
 
 /**
- * page_hva_read_again - readahead meets a folio: was it discarded?
+ * page_hva_read_again - does readahead meet a discarded folio?
  * @ractl: the readahead
- * @index: where the folio is, next to what @ractl has already
+ * @index: where it is, next to what @ractl has already
  * @mark: where the next readahead begins
  *
  * A discarded folio keeps its slot in the page cache, and readahead stops at
  * occupied slots, so that reading a file again would be done a page at a time.
  *
  * Context: As page_cache_ra_unbounded(), with the invalidate lock held.
- * Return: true if it is not in the way any more: it is a part of @ractl, locked
- * and with a reference as if it had just been added, or it was removed.
+ * Return: true if it did, and it is not in the way any more: it is a part of @ractl,
+ * locked and with a reference as if it had just been added, or it was removed.
  */
 static inline bool page_hva_read_again(struct readahead_control *ractl,
 				       pgoff_t index, pgoff_t mark)
@@ -588,8 +588,9 @@ static inline bool page_hva_read_stable(struct folio *folio,
  * @folio: the folio; the caller has a reference, or the lock of its LRU list
  *
  * Who accessed it, and when, does not matter any more: there is nothing to keep.
- * What is gone stays gone until the folio is out of the page cache.  Only
- * folios that may be volatile cost an ESSA.
+ * What is gone stays gone until the folio is out of the page cache, or has no
+ * references and is read again in its place.  Only folios that may be volatile
+ * cost an ESSA.
  *
  * Return: true if the host has discarded @folio.
  */

@@ -8,7 +8,7 @@ import time
 
 from harness import place
 from harness.guest import Guest, GuestError
-from steps import filesystems, free, kexec, large, reclaim, swap
+from steps import filesystems, free, kexec, large, progress, reclaim, swap
 
 SKIP = "/sys/kernel/debug/page_hva/skip"
 # How long, in seconds, with the hook; and at most without it.
@@ -60,6 +60,14 @@ def hold_volatile(way):
     return act
 
 
+def read_discarded(guest, _):
+    """In as few requests as what is not in the page cache."""
+    progress.make_file(guest, 4)
+    requests, _ = progress.again(guest, "read", progress.FILE, 4)
+    if requests > progress.REQUESTS:
+        raise GuestError(f"FAIL to read again takes {requests:.1f} times the requests")
+
+
 def reuse_unused(guest, _):
     """Use pages that became unused."""
     free.wait_for_share(guest)
@@ -96,6 +104,7 @@ CONTROLS = {
     "swap_lookup": Control(swap_hard, disk="swap-lookup"),
     "read": Control(stress("loop")),
     "short_read": Control(stress("pread")),
+    "read_again": Control(read_discarded, policy="none"),
     "splice": Control(stress("splice,splice-hold,sendfile")),
     "fault": Control(stress("copy-on-write,map-shared-write")),
     "wp_copy": Control(stress("copy-on-write,mprotect")),
