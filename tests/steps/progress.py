@@ -21,8 +21,8 @@ TIMES, MORE_TIMES = 300, 10_000
 FILE = "/mnt/write/big"
 MEGABYTES = 32
 # Requests for a file again after a discard, over those for it from a cold cache, and
-# the same of the instructions that are executed.
-REQUESTS = INSTRUCTIONS = 1.0
+# the same of the instructions; some of those are for other work of the guest.
+REQUESTS, INSTRUCTIONS = 1.0, 1.02
 ROUNDS = 9
 
 
