@@ -398,15 +398,17 @@ static bool page_hva_remove(struct folio *folio, struct address_space *mapping)
  * count is frozen: no interrupts, and no probes that may look it up.  Who holds the
  * lock of its LRU list changes flags without a reference, so this does it atomically.
  */
-static bool page_hva_reuse(struct folio *folio)
+static noinline bool page_hva_reuse(struct folio *folio)
 {
-	unsigned int i, nr = folio_nr_pages(folio);
+	unsigned int nr = folio_nr_pages(folio);
 	unsigned long irqflags;
 	bool frozen;
 
 	/* It is locked, which whoever maps an unmapped folio has to wait for. */
-	if (folio_mapped(folio))
+	if (folio_mapped(folio)) {
 		unmap_mapping_folio(folio);
+		lru_add_drain();	/* may have activated it */
+	}
 	local_irq_save(irqflags);
 	/* The page cache, and the caller */
 	frozen = folio_ref_freeze(folio, nr + 1);
@@ -415,8 +417,7 @@ static bool page_hva_reuse(struct folio *folio)
 		/* They tell something about what was read, to fs-verity for example. */
 		folio_clear_checked(folio);
 		folio_clear_mappedtodisk(folio);
-		for (i = 0; i < nr; i++)
-			page_hva_set_stable(folio_page(folio, i));
+		page_hva_pages_set_stable(&folio->page, nr);
 		folio_clear_hva_volatile(folio);
 		folio_ref_unfreeze(folio, nr + 1);
 	}
@@ -436,11 +437,11 @@ static bool page_hva_reuse(struct folio *folio)
 }
 NOKPROBE_SYMBOL(page_hva_reuse);
 
-/* Would readahead add such a folio?  Collapse makes others. */
+/* Could readahead have added such a folio?  Collapse makes others. */
 static bool page_hva_readable(struct address_space *mapping,
-			      struct folio *folio, pgoff_t index)
+			      struct folio *folio, pgoff_t index, pgoff_t end)
 {
-	return folio->index == index &&
+	return folio->index == index && folio_next_index(folio) <= end &&
 	       folio_order(folio) >= mapping_min_folio_order(mapping) &&
 	       folio_order(folio) <= mapping_max_folio_order(mapping);
 }
@@ -450,15 +451,13 @@ static bool page_hva_readable(struct address_space *mapping,
  * @ractl: the readahead
  * @index: where there may be a folio in its way
  * @mark: where the next readahead begins
- *
- * A large folio is read again as a whole, even if it ends after what was asked for.
- * If the readahead begins within it, it has to go.
+ * @end: where this one ends
  *
  * Context: As page_cache_ra_unbounded(), with the invalidate lock held.
  * Return: true if a folio was there and is a part of @ractl now, or was removed.
  */
 bool __page_hva_read_again(struct readahead_control *ractl, pgoff_t index,
-			   pgoff_t mark)
+			   pgoff_t mark, pgoff_t end)
 {
 	struct address_space *mapping = ractl->mapping;
 	struct folio *folio = filemap_get_entry(mapping, index);
@@ -471,15 +470,13 @@ bool __page_hva_read_again(struct readahead_control *ractl, pgoff_t index,
 		goto put;
 	if (folio->mapping != mapping || !page_hva_is_gone(folio))
 		goto unlock;
-	if (page_hva_readable(mapping, folio, index) && page_hva_reuse(folio)) {
+	if (page_hva_readable(mapping, folio, index, end) &&
+	    page_hva_reuse(folio)) {
 		folio_clear_readahead(folio);
 		if (folio_contains(folio, mark))
 			folio_set_readahead(folio);
 		/* The lock and the reference are those of the read now. */
 		ractl->_nr_pages += folio_nr_pages(folio);
-		/* read_pages() subtracts what is not read. */
-		if (ractl->ra && ractl->ra->size < ractl->_nr_pages)
-			ractl->ra->size = ractl->_nr_pages;
 		return true;
 	}
 	ret = page_hva_remove(folio, mapping);

@@ -117,7 +117,7 @@ bool __page_hva_swap_free(struct folio *folio);
 void __page_hva_lookup_gone(struct folio *folio, bool locked);
 void __page_hva_add_collision(struct address_space *mapping, pgoff_t index);
 bool __page_hva_read_again(struct readahead_control *ractl, pgoff_t index,
-			   pgoff_t mark);
+			   pgoff_t mark, pgoff_t end);
 void __page_hva_fault_gone(struct folio *folio, struct vm_fault *vmf,
 			   bool mapping_locked, vm_fault_t *ret);
 int __page_hva_short_read(struct folio *folio, struct kiocb *iocb,
@@ -401,6 +401,7 @@ static inline void page_hva_add_collision(struct address_space *mapping,
  * @ractl: the readahead
  * @index: where it is, next to what @ractl has already
  * @mark: where the next readahead begins
+ * @end: where this one ends
  *
  * A discarded folio keeps its slot in the page cache, and readahead stops at
  * occupied slots, so that reading a file again would be done a page at a time.
@@ -410,10 +411,11 @@ static inline void page_hva_add_collision(struct address_space *mapping,
  * locked and with a reference as if it had just been added, or it was removed.
  */
 static inline bool page_hva_read_again(struct readahead_control *ractl,
-				       pgoff_t index, pgoff_t mark)
+				       pgoff_t index, pgoff_t mark,
+				       pgoff_t end)
 {
 	return page_hva_enabled() && !page_hva_skip(PAGE_HVA_SITE_READ_AGAIN) &&
-	       __page_hva_read_again(ractl, index, mark);
+	       __page_hva_read_again(ractl, index, mark, end);
 }
 
 /**
@@ -750,7 +752,8 @@ static inline void page_hva_add_collision(struct address_space *mapping,
 }
 
 static inline bool page_hva_read_again(struct readahead_control *ractl,
-				       pgoff_t index, pgoff_t mark)
+				       pgoff_t index, pgoff_t mark,
+				       pgoff_t end)
 {
 	return false;
 }

@@ -90,7 +90,9 @@ static inline bool page_hva_has_unused(void)
  */
 static inline void page_hva_set_stable_data(struct page *page)
 {
-	__clear_bit(PG_hva_dat, &page->flags);
+	/* On an LRU list others change the flags of the page at the same time. */
+	if (test_bit(PG_hva_dat, &page->flags))
+		clear_bit(PG_hva_dat, &page->flags);
 	__arch_set_page_nodat(page_to_virt(page), 1);
 }
 
@@ -98,6 +100,8 @@ static inline void page_hva_set_stable_data(struct page *page)
  * page_hva_pages_set_stable - make pages stable that are not used otherwise
  * @page: the first of them; nobody has a reference
  * @nr: how many there are
+ *
+ * What the host discarded of them reads as zeros.
  */
 static inline void page_hva_pages_set_stable(struct page *page, unsigned int nr)
 {
