@@ -653,7 +653,8 @@ void __page_hva_fault_gone(struct folio *folio, struct vm_fault *vmf,
  * The first time the folio is removed, and the read goes on as if it had not
  * found it; @pin remembers that.  What it reads then can be discarded again
  * before it is copied.  So if that happens at the same place, the folio is read
- * here, and the reference in @pin is taken before, so it stays stable.
+ * here, and the reference in @pin is taken before, so it stays stable.  A host that
+ * was so quick once is not given more than one folio at a time by this read.
  *
  * What takes the place of a large folio can be smaller; the reader goes on at its
  * position, so this is what is pinned.  Splice keeps the position of the first
@@ -678,7 +679,9 @@ int __page_hva_short_read(struct folio *folio, struct kiocb *iocb,
 		return -EFAULT;
 	if (iocb->ki_flags & (IOCB_NOWAIT | IOCB_NOIO | IOCB_WAITQ))
 		return -EAGAIN;
-	again = *pin && folio_contains(*pin, index);
+	/* What was removed has no mapping, what was read here has one. */
+	again = *pin && (folio_contains(*pin, index) ||
+			 READ_ONCE((*pin)->mapping));
 	page_hva_unpin(pin);
 	page_hva_discard(folio);
 	if (!again) {
