@@ -59,7 +59,7 @@ bool page_hva_swap_excluded(struct folio *folio, enum page_hva_moment moment)
 	smp_rmb();	/* set before the entry, but unlocked after it */
 	if (moment != PAGE_HVA_READ_END && folio_test_locked(folio))
 		return true;
-	smp_rmb();
+	smp_rmb();	/* the entry as it was then, or a later one */
 	entry.val = READ_ONCE(folio->swap.val);
 	return entry.val && __swap_count(entry) == SWAP_MAP_SHMEM;
 }

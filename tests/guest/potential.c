@@ -464,9 +464,7 @@ static void case_shmem(void)
 	shared_pages();
 	must(madvise(map, SIZE, MADV_PAGEOUT));
 	usleep(200000);
-	if (swap_cached() < (long)PAGES / 2)
-		fail("%ld pages are in the swap cache after they were written", swap_cached());
-	/* What is written is there to be reclaimed; there may be less than is asked for. */
+	/* What was written is reclaimed now; there may be less than is asked for. */
 	for (int i = 0; resident(); i++) {
 		if (i == 100)
 			fail("%zu of %lu pages are not swapped out", resident(), PAGES);
