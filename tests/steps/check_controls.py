@@ -12,7 +12,7 @@ from steps import filesystems, free, kexec, large, progress, reclaim, swap
 
 SKIP = "/sys/kernel/debug/page_hva/skip"
 # How long, in seconds, with the hook; and at most without it.
-SHORT, LONG = 3, 150
+SHORT, LONG = 3, 600
 # What the kernel says about itself, most telling first in time.
 COMPLAINT = re.compile(r"page_hva: volatile pfn .*|Access to a discarded page.*|"
                        r"access to discarded page .*|page_hva: pfn .*|WARNING: .*|"
