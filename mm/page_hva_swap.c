@@ -44,7 +44,8 @@
  * The map of the slots can not go meanwhile: swapoff waits until all slots are free,
  * and then for RCU readers.  When a folio leaves the swap cache, its entry becomes 0.
  * Only an attempt to add it that failed leaves an entry behind; so if it may be just
- * being added again, it is not looked at.
+ * being added again, it is not looked at.  Whoever reads that 0 and is overtaken by
+ * all of it may still make shmem volatile; look-ups make it stable like any other.
  *
  * Context: Interrupts are off.  Not under the state lock: __swap_count() can be
  * traced.

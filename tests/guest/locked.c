@@ -89,11 +89,16 @@ static void map_file(int more)
 }
 
 /* One access maps what is cached around it: pages that nobody had to wait for. */
+static void touch_some(void)
+{
+	for (int page = 0; page < PAGES; page += 16)
+		(void)*(volatile char *)(map + page * PAGE);
+}
+
 static void map_around(void)
 {
 	map_file(0);
-	for (int page = 0; page < PAGES; page += 16)
-		(void)*(volatile char *)(map + page * PAGE);
+	touch_some();
 }
 
 static void how_mlock(void)
@@ -196,6 +201,14 @@ static void how_populate(void)
 	map_file(MAP_POPULATE);
 }
 
+/* Written to in the end: the kernel copies what is mapped, and perhaps gone. */
+static void how_private(void)
+{
+	map = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE, file, 0);
+	must((intptr_t)map);
+	touch_some();
+}
+
 /* The pipe refers to the pages; they are not mapped any more. */
 static void how_pipe(void)
 {
@@ -226,6 +239,7 @@ static const struct how {
 	{ "locked-shared", how_shared, LOCKED },
 	{ "pipe", how_pipe, PINNED },
 	{ "map-populate", how_populate, LOOSE },
+	{ "private-write", how_private, LOOSE },
 	{ }
 };
 
@@ -366,6 +380,8 @@ static void holder(const struct how *how, const char *name, int tell)
 			n = must(read(ends[0], buf + got, SIZE - got));
 		wrong += wrong_pages(buf);
 	} else {
+		for (int page = 0; how->hold == how_private && page < PAGES; page++)
+			*(volatile uint64_t *)(map + page * PAGE) = word(page, 0);
 		wrong += wrong_pages(map);
 	}
 	let_go(how);

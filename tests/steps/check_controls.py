@@ -12,7 +12,7 @@ from steps import filesystems, free, kexec, large, progress, reclaim, swap
 
 SKIP = "/sys/kernel/debug/page_hva/skip"
 # How long, in seconds, with the hook; and at most without it.
-SHORT, LONG = 3, 600
+SHORT, LONG = 3, 90
 # What the kernel says about itself, most telling first in time.
 COMPLAINT = re.compile(r"page_hva: volatile pfn .*|Access to a discarded page.*|"
                        r"access to discarded page .*|page_hva: pfn .*|WARNING: .*|"
@@ -52,7 +52,7 @@ def stress(operations):
 
 
 def hold_volatile(way):
-    """Lock or pin what is mapped, and volatile; then a host takes what is volatile."""
+    """Lock, pin or write what is mapped, and volatile, after a host took what it may."""
     def act(guest, _):
         guest.run(f"locked start {way} /mnt/write/locked")
         guest.qmp.command("x-s390-cmma-discard", what="volatile")
@@ -107,7 +107,7 @@ CONTROLS = {
     "read_again": Control(read_discarded, policy="none"),
     "splice": Control(stress("splice,splice-hold,sendfile")),
     "fault": Control(stress("copy-on-write,map-shared-write")),
-    "wp_copy": Control(stress("copy-on-write,mprotect")),
+    "wp_copy": Control(hold_volatile("private-write"), policy="none"),
     "wp_shared": Control(stress("map-shared-write,read-into-mapping")),
     "gup": Control(stress("vm-readv,proc-mem,vmsplice,direct-write-from-mapping")),
     "gup_fast": Control(hold_volatile("pipe"), policy="none"),
