@@ -1,0 +1,35 @@
+"""The TCG plugin that counts instructions between the marks of a program."""
+
+import os
+import subprocess
+
+from . import place
+
+SOURCE = os.path.join(place.ROOT, "tests/plugin/count.c")
+HEADERS = os.path.join(place.BUILD, "qemu/include/qemu")
+
+
+def plugin(headers=HEADERS):
+    """The plugin, built if it is not there; headers is where qemu-plugin.h is."""
+    library = os.path.join(place.BUILD, "libcount.so")
+    if (os.path.exists(library) and headers == HEADERS
+            and os.path.getmtime(library) > os.path.getmtime(SOURCE)):
+        return library
+    flags = subprocess.run(["pkg-config", "--cflags", "glib-2.0"], check=True, text=True,
+                           stdout=subprocess.PIPE).stdout.split()
+    subprocess.run(["gcc", "-O2", "-Wall", "-shared", "-fPIC", *flags, f"-I{headers}", "-o",
+                    library, SOURCE], check=True)
+    return library
+
+
+def marks(name):
+    """Each mark that the guest met so far: (its number, {kind: how many})."""
+    with open(name, encoding="ascii") as file:
+        for line in file:
+            words = line.split()
+            yield int(words[1]), {key: int(value)
+                                  for key, value in zip(words[2::2], words[3::2])}
+
+
+def essa(count):
+    return sum(count[f"essa{operation}"] for operation in range(16))
