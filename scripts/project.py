@@ -126,11 +126,13 @@ class Project:
         """The digest of what build/NAME holds, or None."""
         return read(os.path.join(self.state, "done"))
 
-    def pristine_tree(self, home):
+    def pristine_tree(self, home, link=False):
         """A copy of the tree, in home/NAME, as it is without our series.
 
         Files that did not change keep their times, so builds there are incremental.
         Built in home/NAME-obj, it shares the compiler cache with the tree itself.
+        With link the files are the same as far as they are equal: copy() replaces a
+        file, and so may whoever else changes one, but nobody may write into one.
         """
         tree = os.path.join(home, self.name)
         mark = f"{tree}-copied"
@@ -142,7 +144,8 @@ class Project:
             shutil.rmtree(tree, ignore_errors=True)
             shutil.rmtree(f"{tree}-obj", ignore_errors=True)
             os.makedirs(f"{tree}-obj")
-            shutil.copytree(self.tree, tree, symlinks=True)
+            shutil.copytree(self.tree, tree, symlinks=True,
+                            copy_function=os.link if link else shutil.copy2)
             before = []
         touched = sorted({*ours, *before})
         write(mark, "\n".join([source, *touched]) + "\n")
