@@ -25,7 +25,7 @@
 #define MADV_POPULATE_WRITE	23
 #endif
 
-static void fail(const char *fmt, ...)
+static inline void fail(const char *fmt, ...)
 {
 	va_list ap;
 
@@ -43,7 +43,7 @@ static void fail(const char *fmt, ...)
 	r_; })
 
 /* What mkswap writes. */
-static void make_swap_area(const char *device)
+static inline void make_swap_area(const char *device)
 {
 	static char page[PAGE];
 	int fd = must(open(device, O_RDWR));
