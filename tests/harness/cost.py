@@ -15,18 +15,18 @@ BEGIN, END, END_PASS = 1, 2, 3          # marks
 LOADS = {
     "pread-4k": 4000, "pread-1m": 60, "readv": 400, "io-uring": 2000,
     "fault": 40, "private-write": 8, "read-then-write": 8, "anonymous": 10,
-    "fork": 200, "exec-static": 20, "exec-dynamic": 5, "compile": 2,
+    "fork": 300, "exec-static": 20, "exec-dynamic": 5, "compile": 3,
     "splice": 40, "sendfile": 20, "mlock": 30, "uncached": 12,
-    "open": 800, "overwrite": 1000, "tmpfs": 8, "truncate": 20, "writeback": 6,
-    "swap-zram": 1, "swap-disk": 1,
+    "open": 800, "overwrite": 4000, "tmpfs": 8, "truncate": 20, "writeback": 6,
+    "swap-zram": 1, "swap-cache": 1,
 }
 # What needs a kernel with configs/bench.config.
 NEEDS_NET = ["sendfile"]
 # Background workers have seen what was read before after so many seconds.
 SETTLE = 15
 MEMORY, DISK = 512, 256                 # MiB
-ZRAM, SWAP, LIMIT = 16, 64, 6           # MiB
-GROUP = "/tmp/group/cost"
+ZRAM = 16
+GROUP = "/tmp/group/cost"               # in which memory.reclaim is written
 # The clock is what random numbers and layouts come from, too; these need not vary.
 FIXED = ("-U 11111111-2222-3333-4444-555555555555 "
          "-E lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0,"
@@ -40,11 +40,8 @@ PREPARE = [
     # What executes from here is read from the disk.
     "mount --bind /mnt/lib /lib",
     f"mkdir -p /tmp/group && mount -t cgroup2 none /tmp/group && "
-    f"echo +memory >/tmp/group/cgroup.subtree_control && mkdir {GROUP} && "
-    f"echo {LIMIT}M >{GROUP}/memory.max",
+    f"echo +memory >/tmp/group/cgroup.subtree_control && mkdir {GROUP}",
     f"echo {ZRAM}M >/sys/block/zram0/disksize",
-    "for disk in /sys/block/vd*; do grep -qx swap $disk/serial && "
-    "ln -sf ${disk##*/} /dev/swap-disk; done; test -b /dev/swap-disk",
     "cost prepare /mnt {loads}",
     "sync && echo 3 >/proc/sys/vm/drop_caches",
     "cost cache /mnt {loads} && cat /mnt/bin/* /mnt/lib/* /mnt/sources/* >/dev/null",
@@ -80,19 +77,13 @@ def costs(text, marks):
             for number, total in zip(units[1:], counted[1:])]
 
 
-def disks(directory):
-    """Words of QEMU for a file system of its own, and for a disk to swap to."""
-    words = []
-    for name, size in ("fs", DISK), ("swap", SWAP):
-        path = os.path.join(directory, name)
-        with open(path, "wb") as disk:
-            disk.truncate(size << 20)
-        words += ["-drive", f"file={path},if=none,id={name},format=raw,cache=unsafe",
-                  "-device", f"virtio-blk-ccw,drive={name}" +
-                  (",serial=swap" if name == "swap" else "")]
-    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-b", "4096", *FIXED,
-                    os.path.join(directory, "fs")], check=True)
-    return words
+def disk(path):
+    """Words of QEMU for a file system of its own."""
+    with open(path, "wb") as file:
+        file.truncate(DISK << 20)
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-b", "4096", *FIXED, path], check=True)
+    return ["-drive", f"file={path},if=none,id=fs,format=raw,cache=unsafe",
+            "-device", "virtio-blk-ccw,drive=fs"]
 
 
 def measure(kernel, append, loads, count, log, qemu=place.QEMU, settle=SETTLE, scale=1):
@@ -103,7 +94,7 @@ def measure(kernel, append, loads, count, log, qemu=place.QEMU, settle=SETTLE, s
         counts = os.path.join(tmp, "counts")
         guest = Guest(qemu, kernel, place.INITRD, smp=1, memory=f"{MEMORY}M",
                       append=append, icount=True,
-                      options=disks(tmp) + ["-plugin", f"{plugin},out={counts}"],
+                      options=disk(os.path.join(tmp, "fs")) + ["-plugin", f"{plugin},out={counts}"],
                       log=os.path.join(place.LOGS, f"{log}.log"))
         with guest:
             for command in PREPARE:
@@ -114,7 +105,7 @@ def measure(kernel, append, loads, count, log, qemu=place.QEMU, settle=SETTLE, s
                     file.truncate()
                 iterations = max(1, int(LOADS[load] * scale))
                 command = f"exec cost run /mnt {load} {iterations} {count + 1}"
-                if load == "swap-disk":
+                if load == "swap-cache":
                     command = f"echo 0 >{GROUP}/cgroup.procs && {command}"
                 text = guest.run(f"sh -c '{command}'", timeout=300)
                 results[load] = costs(text, counting.marks(counts))

@@ -52,18 +52,31 @@ def objects(directory):
 
 
 def differences(one, two):
-    """{function: (instructions in one, in two, how many of them differ)}"""
+    """Each function that differs: its name, and its code in one and in two."""
     before, after = functions(one), functions(two)
     for name in sorted({*before, *after}):
         old, new = before.get(name, []), after.get(name, [])
         if old != new:
-            same = sum(block.size for block in difflib.SequenceMatcher(
-                None, old, new, autojunk=False).get_matching_blocks())
-            yield name, len(old), len(new), max(len(old), len(new)) - same
+            yield name, old, new
 
 
-def show(one, two):
-    """Prints the functions that differ between two kernels; returns if there are none."""
+def anywhere(code):
+    """Without where branches go, which is elsewhere after a line more."""
+    return [re.sub(r"\+0x[0-9a-f]+>", ">", line) for line in code]
+
+
+def changed(old, new):
+    """How many lines differ."""
+    matcher = difflib.SequenceMatcher(None, anywhere(old), anywhere(new), autojunk=False)
+    return max(len(old), len(new)) - sum(block.size
+                                         for block in matcher.get_matching_blocks())
+
+
+def show(one, two, wanted=()):
+    """Prints the functions that differ between two kernels; returns if there are none.
+
+    Of the wanted ones it also prints the difference.
+    """
     first, second = (os.path.join(place.BUILD, f"kernel-{name}") for name in (one, two))
     names, more = set(objects(first)), set(objects(second))
     for path in sorted(names ^ more):
@@ -74,10 +87,14 @@ def show(one, two):
         if filecmp.cmp(*pair, shallow=False):
             continue
         different += 1
-        for name, old, new, changed in differences(*pair):
+        for name, old, new in differences(*pair):
             lines += 1
-            print(f"{path}: {name}: {old} lines of code in {one}, {new} in {two}, "
-                  f"{changed} differ")
+            print(f"{path}: {name}: {len(old)} lines of code in {one}, {len(new)} in {two}, "
+                  f"{changed(old, new)} differ")
+            if name in wanted:
+                for line in difflib.unified_diff(anywhere(old), anywhere(new), one, two,
+                                                 lineterm=""):
+                    print(f"  {line}")
     print(f"{len(names & more)} objects, of which {different} are not equal; in "
           f"{lines} functions it is the code that differs")
     return not lines and names == more

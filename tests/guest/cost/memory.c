@@ -16,6 +16,7 @@ static void setup_area(void)
 
 static void setup_zram(void)
 {
+	swapoff("/dev/zram0");		/* of another load, if there was one */
 	make_swap_area("/dev/zram0");
 	setup_area();
 }
@@ -28,21 +29,34 @@ static unsigned long swap_zram(void)
 	return SWAP_PAGES;
 }
 
-static void setup_disk(void)
+/* Processes that share what is swapped, so that zram does not do without the swap cache. */
+static void setup_shared(void)
 {
-	make_swap_area("/dev/swap-disk");
-	setup_area();
+	pid_t parent = getpid();
+
+	setup_zram();
+	if (must(fork()))
+		return;
+	while (getppid() == parent)
+		sleep(1);
+	_exit(0);
 }
 
-/* In turn, in a cgroup too small for them. */
-static unsigned long swap_disk(void)
+/* Out by reclaim, in by a fault; after the first time nothing has to be written. */
+static unsigned long swap_cache(void)
 {
-	write_pages(area, SWAP_PAGES * PAGE);
+	int f = must(open("/tmp/group/cost/memory.reclaim", O_WRONLY));
+
+	/* It may reclaim a little less, and say so. */
+	if (write(f, "8M", 2) < 0 && errno != EAGAIN)
+		fail("memory.reclaim: %s", strerror(errno));
+	close(f);
+	read_pages(area, SWAP_PAGES * PAGE);
 	return SWAP_PAGES;
 }
 
 const struct load memory_loads[] = {
 	{ "swap-zram", "page", 0, setup_zram, swap_zram },
-	{ "swap-disk", "page", 0, setup_disk, swap_disk },
+	{ "swap-cache", "page", 0, setup_shared, swap_cache },
 	{ }
 };
