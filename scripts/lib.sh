@@ -41,3 +41,16 @@ room()
 	[ "$have" -ge "$1" ] ||
 		die "needs $1 MiB of disk under $2, $have MiB are free; make room and start again"
 }
+
+# The mirrors of Debian and of its security updates that this machine is set up for.
+mirrors()
+{
+	local found main security
+	# shellcheck disable=SC2016  # for apt-get
+	found=$(apt-get indextargets --format '$(LABEL) $(REPO_URI)' "Origin: Debian")
+	main=$(awk '$1 == "Debian" { print $2; exit }' <<<"$found")
+	security=$(awk '$1 == "Debian-Security" { print $2; exit }' <<<"$found")
+	[ -n "$main" ] ||
+		die "apt knows no Debian mirror: run 'apt-get update' as root and start again"
+	say "$main" "${security:-${main%/debian*}/debian-security/}"
+}
