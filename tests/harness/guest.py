@@ -19,7 +19,7 @@ class GuestError(Exception):
 class Guest:
     """A booted guest; use it in a with statement.
 
-    qemu, kernel and initrd are paths; append is added to the kernel command
+    qemu, kernel and initrd are paths; without initrd, append names the root; append is added to the kernel command
     line; drive is an image that stays unchanged; options are more QEMU words;
     log is where the console goes; allow is a pattern of console lines that are
     no failure here.  With icount the clock of the guest, which needs smp=1, counts
@@ -27,9 +27,11 @@ class Guest:
     """
 
     def __init__(self, qemu, kernel, initrd, *, append="", cpu="max", smp=2,
-                 memory="1G", drive=None, options=(), log, allow=None, icount=False):
+                 memory="1G", drive=None, options=(), log, allow=None, icount=False,
+                 boot_timeout=120):
         self.tmp = tempfile.mkdtemp(prefix="page_hva.")
         self.log = log
+        self.boot_timeout = boot_timeout
         os.makedirs(os.path.dirname(os.path.abspath(log)), exist_ok=True)
         if os.path.exists(log):
             os.unlink(log)
@@ -41,7 +43,7 @@ class Guest:
             "-M", "s390-ccw-virtio", "-cpu", cpu,
             "-accel", f"tcg,thread={'single' if icount else 'multi'}",
             "-smp", str(smp), "-m", memory,
-            "-kernel", kernel, "-initrd", initrd,
+            "-kernel", kernel, *(["-initrd", initrd] if initrd else []),
             "-append", ("panic=-1 " + append).strip(),
             "-chardev", f"file,id=con,path={log}",
             "-serial", "chardev:con",
@@ -71,13 +73,13 @@ class Guest:
     def __exit__(self, *_):
         self.stop()
 
-    def start(self, timeout=120):
+    def start(self):
         errors = open(self.log + ".qemu", "w", encoding="utf-8")
         self.process = subprocess.Popen(
             self.command_line, stdin=subprocess.DEVNULL, stdout=errors,
             stderr=errors, env=dict(os.environ, TMPDIR=self.tmp))
         errors.close()
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + self.boot_timeout
         try:
             self.qmp = Qmp(self._wait_for(self.qmp_path, deadline))
         except (OSError, QmpError):
