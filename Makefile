@@ -42,7 +42,7 @@ image: initramfs linux ## build the disk image with a part of the Linux tree
 	@scripts/image
 build: qemu linux initramfs image ## everything that a guest needs
 
-.PHONY: check-host bench-host bench-p bench-cost check-qtest check-controls check-fs check-debug
+.PHONY: check-host bench-host bench-p bench-cost bench-reach check-qtest check-controls check-fs check-debug
 check-host: qemu ## put one defect at a time into QEMU; the tests must notice each
 	@tests/check-host
 bench-host: qemu ## what it costs the host to take blocks: ratios, and times of this machine
@@ -52,6 +52,8 @@ bench-p: build ## what potentially volatile pages cost, and what they bring
 bench-cost: qemu initramfs ## what hot paths cost in Linux with and without the series
 	@scripts/compose linux
 	@tests/bench-cost
+bench-reach: build ## how much of a guest's clean file cache is volatile, in a Debian as well
+	@tests/bench-reach
 check-controls: install ## switch off each make_stable hook; a test must notice each
 	@tests/check-controls
 check-fs: install ## the stress on all file systems, under every policy
