@@ -7,8 +7,9 @@
  *	what is below these directories; what that changes in the counts was theirs.
  *
  * A page is of the clean file cache if it is uptodate, neither anonymous nor of shmem nor in
- * the hands of anybody but the page cache, not dirty, and not under writeback.  The cache of
- * block devices is among it; its size is in the line "buffers", whatever state it is in.
+ * the hands of anybody but the page cache, not dirty, and not under writeback.  What file
+ * systems have read of their metadata is in the cache of a block device ("buffers", in any
+ * state), and most of it is not uptodate as folios, but in its buffer heads: "partly".
  */
 #include <err.h>
 #include <errno.h>
@@ -82,7 +83,7 @@ static void count(void)
 	static uint64_t flags[65536];
 	static long clean[2][NR_WHYS];
 	long pages = 0, large[2] = { 0, 0 }, dirty = 0, writeback = 0, shmem = 0, anon = 0;
-	long buffers = 0;
+	long partly = 0, buffers = 0;
 	char line[200];
 	int fd, mapped, i;
 	ssize_t size;
@@ -104,8 +105,12 @@ static void count(void)
 				anon++;
 			else if (f & SWAPBACKED && f & UPTODATE)
 				shmem++;
-			if (f & NOT_OF_FILES || !(f & UPTODATE))
+			if (f & NOT_OF_FILES)
 				continue;
+			if (!(f & UPTODATE)) {
+				partly += !!(f & LRU);
+				continue;
+			}
 			if (f & DIRTY) {
 				dirty++;
 				continue;
@@ -141,7 +146,8 @@ static void count(void)
 	printf("folios large-unmapped %ld\nfolios large-mapped %ld\n", large[0], large[1]);
 	printf("else dirty %ld\nelse writeback %ld\nelse shmem %ld\nelse anon %ld\n", dirty,
 	       writeback, shmem, anon);
-	printf("else buffers %ld\nelse pages %ld\n", buffers * 1024 / getpagesize(), pages);
+	printf("else partly %ld\nelse buffers %ld\nelse pages %ld\n", partly,
+	       buffers * 1024 / getpagesize(), pages);
 }
 
 static int drop(const char *name, const struct stat *st, int type, struct FTW *where)
