@@ -71,7 +71,7 @@ static enum why why(uint64_t flags)
 	if (flags & (PRIVATE | PRIVATE_2))
 		return WHY_PRIVATE;
 	/* A large folio is mapped if one of its pages is: the kernel says so for all. */
-	if (flags & (HEAD | TAIL) && flags & MMAP)
+	if (flags & (HEAD | TAIL))
 		return WHY_LARGE;
 	if (!(flags & LRU))
 		return WHY_NO_LRU;
