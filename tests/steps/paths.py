@@ -7,7 +7,6 @@ purpose changes the table.
 
 import os
 import re
-import statistics
 from typing import NamedTuple
 
 from harness import cost, place
@@ -38,7 +37,6 @@ COUNTS = {
     "splice": Count(483.9, 714.2, 2),
     "mlock": Count(1538.0, 1546.0, 0),
     "uncached": Count(3330.3, 3636.0, 2),
-    "open": Count(4441.0, 4500.0, 0),
     "truncate": Count(1265.0, 1320.5, 1.04),
     "tmpfs": Count(3462.3, 3491.7, 0),
 }
@@ -57,7 +55,8 @@ def seen(append, name):
     """{load: (instructions, ESSA)}"""
     results = cost.measure(place.KERNEL, append, list(COUNTS), PASSES, f"paths-{name}",
                            settle=SETTLE, scale=SCALE)
-    return {load: [statistics.median(values) for values in zip(*passes)]
+    # What timers and workers add to some of the passes does not matter.
+    return {load: [sorted(values)[len(values) // 4] for values in zip(*passes)]
             for load, passes in results.items()}
 
 
