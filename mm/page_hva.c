@@ -11,6 +11,7 @@
 
 #include <linux/backing-dev.h>
 #include <linux/bit_spinlock.h>
+#include <linux/kmsan-checks.h>
 #include <linux/kprobes.h>
 #include <linux/memcontrol.h>
 #include <linux/memory_hotplug.h>
@@ -20,13 +21,14 @@
 #include <linux/swap.h>
 #include <kunit/static_stub.h>
 #include "internal.h"
+#include "page_hva.h"
 #include "page_hva_stat.h"
 
 #define CREATE_TRACE_POINTS
 #include <trace/events/page_hva.h>
 
 DEFINE_STATIC_KEY_FALSE(page_hva_key);
-bool page_hva_p __ro_after_init;
+DEFINE_STATIC_KEY_FALSE(page_hva_p_key);
 
 /**
  * page_hva_enable - begin to make folios volatile
@@ -43,8 +45,8 @@ void __init page_hva_enable(bool p)
 	 */
 	if (p && (IS_ENABLED(CONFIG_KSM) || IS_ENABLED(CONFIG_PGSTE)))
 		pr_warn("no potentially volatile pages: KSM or KVM is configured\n");
-	else
-		page_hva_p = p;
+	else if (p)
+		static_branch_enable(&page_hva_p_key);
 	static_branch_enable(&page_hva_key);
 }
 
@@ -77,6 +79,8 @@ static nokprobe_inline void page_hva_unlock(struct folio *folio)
  * the discarded page that it is, and page_hva_free() makes all of them stable.
  * Meanwhile the host has a little less to take.
  *
+ * When it has been left alone for a while, it may become volatile again.
+ *
  * The caller's reference keeps a large folio from being split, here and in
  * page_hva_make_volatile(), so the number of its pages does not change.
  *
@@ -106,8 +110,11 @@ bool __page_hva_make_stable(struct folio *folio)
 	page_hva_unlock(folio);
 	local_irq_restore(irqflags);
 	/* Not under the lock: what is attached here may look up folios. */
-	if (volatile_before)
+	if (volatile_before) {
 		trace_page_hva_make_stable(folio, stable);
+		if (stable)
+			page_hva_candidate(folio);
+	}
 	return stable;
 }
 NOKPROBE_SYMBOL(__page_hva_make_stable);
@@ -133,10 +140,11 @@ static nokprobe_inline bool page_hva_large_count_ok(struct folio *folio,
  * folio with a foreign reference in either order: whoever unmaps or maps it
  * between them is counted in one of them only.
  */
-static nokprobe_inline bool page_hva_counts_ok(struct folio *folio, int refs,
+static nokprobe_inline bool page_hva_counts_ok(struct folio *folio,
 					       enum page_hva_moment moment,
 					       bool *mapped)
 {
+	const int refs = moment == PAGE_HVA_LEFT_ALONE;	/* the caller's */
 	union {
 		u64 both;
 		struct {
@@ -155,7 +163,7 @@ static nokprobe_inline bool page_hva_counts_ok(struct folio *folio, int refs,
 
 	count.both = READ_ONCE(*(u64 *)&folio->_mapcount);
 	*mapped = count.mapcount != -1;
-	if (count.mapcount != -1 && moment != PAGE_HVA_AGED)
+	if (*mapped && moment != PAGE_HVA_LEFT_ALONE)
 		return false;
 	/* _mapcount starts at -1, and the page cache has a reference. */
 	return count.refcount == count.mapcount + 1 + 1 + refs;
@@ -167,9 +175,10 @@ static nokprobe_inline bool page_hva_flags_ok(struct folio *folio,
 	const unsigned long set = BIT(PG_uptodate) | BIT(PG_lru);
 	unsigned long flags = READ_ONCE(folio->flags);
 
-	/* The lock is ours, and the read that it is held for is good. */
+	/* The lock is ours, and so is the read that was good. */
+	flags ^= BIT(PG_locked);
 	if (moment == PAGE_HVA_READ_END)
-		flags ^= BIT(PG_locked) | BIT(PG_uptodate);
+		flags ^= BIT(PG_uptodate);
 	return (flags & (set | BIT(PG_locked))) == set &&
 	       page_hva_flags_eligible(flags);
 }
@@ -202,9 +211,8 @@ static nokprobe_inline bool page_hva_mapping_ok(struct folio *folio)
 }
 
 /**
- * __page_hva_make_volatile - slow path of page_hva_make_volatile()
- * @folio: the folio
- * @refs: references held by the caller
+ * page_hva_make_volatile - let the host discard a folio if that is safe
+ * @folio: the folio; the caller holds its lock
  * @moment: what the caller has just done with it
  *
  * The counts prove that at the time of the snapshot only the page cache, page
@@ -214,44 +222,42 @@ static nokprobe_inline bool page_hva_mapping_ok(struct folio *folio)
  * counts, tell if the folio was dirtied.  Page faults that set up a writable
  * page table entry hold the folio lock or a reference until the folio is
  * dirty; a mapping that counts itself in the mapcount first
- * (filemap_map_pages) holds a reference of its own until it has counted both.
+ * (filemap_map_pages) holds the folio lock until it has counted both.
  *
+ * Context: Any; gives up rather than wait.
  * Return: true if the folio is volatile now.
  */
-bool __page_hva_make_volatile(struct folio *folio, int refs,
-			      enum page_hva_moment moment)
+bool page_hva_make_volatile(struct folio *folio, enum page_hva_moment moment)
 {
+	const bool swap = folio_test_swapbacked(folio);
 	unsigned long irqflags;
 	bool ok = false, mapped;
 
+	if (swap && page_hva_swap_excluded(folio))
+		return false;
 	local_irq_save(irqflags);
-	if (folio_test_swapbacked(folio) &&
-	    page_hva_swap_excluded(folio, moment))
-		goto out;
 	if (!bit_spin_trylock(PG_hva_lock, folio_flags(folio, 0)))
 		goto out;
 	smp_mb();	/* lock bit before counts, pairs with make_stable */
-	if (!page_hva_counts_ok(folio, refs, moment, &mapped)) {
+	if (!page_hva_counts_ok(folio, moment, &mapped)) {
 		page_hva_count(PAGE_HVA_COUNT_BUSY);
 	} else {
 		smp_rmb();	/* counts before flags: dirty, then put */
 		ok = page_hva_flags_ok(folio, moment) &&
-		     (folio_test_swapbacked(folio) ?
-		      page_hva_swap_eligible(folio, mapped) :
-		      page_hva_mapping_ok(folio));
+		     (swap ? page_hva_swap_eligible(folio, mapped) :
+			     page_hva_mapping_ok(folio));
 	}
 	if (ok) {
+		unsigned int nr = folio_nr_pages(folio);
 		/* The dirty flag says it all for what is not mapped. */
-		bool potentially = mapped && folio_test_swapbacked(folio);
+		bool potentially = mapped && swap;
 
-		if (!potentially && folio_test_hva_writable(folio))
+		if (swap && !potentially)
 			folio_clear_hva_writable(folio);
 		folio_set_hva_volatile(folio);
-		page_hva_pages_set_volatile(&folio->page, folio_nr_pages(folio),
-					    potentially);
-		page_hva_count_pages(PAGE_HVA_MADE_VOLATILE,
-				     folio_nr_pages(folio));
-		if (folio_test_swapbacked(folio))
+		page_hva_pages_set_volatile(&folio->page, nr, potentially);
+		page_hva_count_pages(PAGE_HVA_MADE_VOLATILE, nr);
+		if (swap)
 			page_hva_count(potentially ? PAGE_HVA_SWAP_POTENTIALLY :
 						     PAGE_HVA_SWAP_VOLATILE);
 	}
@@ -262,62 +268,41 @@ out:
 		trace_page_hva_make_volatile(folio);
 	return ok;
 }
-NOKPROBE_SYMBOL(__page_hva_make_volatile);
+NOKPROBE_SYMBOL(page_hva_make_volatile);
 
-/**
- * __page_hva_unmapped - make a folio volatile after its last unmap
- * @folio: a folio that is eligible
- * @nr: references of former mappings that the caller puts next
- *
- * Unmapping marks the folio accessed first, and if that activates it, a batch
- * of this CPU has a reference.
- *
- * Context: Page table locks may be held.
- */
-void __page_hva_unmapped(struct folio *folio, unsigned int nr)
+/* Slow path of page_hva_read_end(). */
+void __page_hva_read_end(struct folio *folio)
 {
-	if (__page_hva_make_volatile(folio, nr, PAGE_HVA_PUT))
-		return;
-	lru_add_drain();
-	page_hva_make_volatile(folio, nr, PAGE_HVA_PUT);
+	if (page_hva_flags_eligible(READ_ONCE(folio->flags)))
+		page_hva_make_volatile(folio, PAGE_HVA_READ_END);
 }
 
 /**
- * __page_hva_free - make pages stable that are being freed
+ * __page_hva_free - volatile pages are being freed
  * @page: the first one, with PG_hva_volatile set; there are no references
  * @order: how many there are
+ *
+ * Each page of a large folio that stays volatile needs a flag of its own.
  *
  * No lock: the reference count is 0, so nobody else changes the state.
  */
 void __page_hva_free(struct page *page, unsigned int order)
 {
-	__clear_bit(PG_hva_volatile, &page->flags);
-	__clear_bit(PG_hva_writable, &page->flags);
+	unsigned int i;
+
+	if (!page_hva_must_free_stable(page)) {
+		for (i = 1; i < 1U << order; i++)
+			__set_bit(PG_hva_unused, &page[i].flags);
+		return;
+	}
+	page->flags &= ~(BIT(PG_hva_volatile) | BIT(PG_hva_writable));
 	page_hva_pages_set_stable(page, 1U << order);
-	page_hva_count_pages(PAGE_HVA_FREED, 1U << order);
 }
 
-/**
- * __page_hva_release_private - free what a clean folio does not need any more
- * @folio: a folio with private data; the caller has a reference
- *
- * As reclaim does it.  Data that is still in use, like a buffer of a journal
- * that is committing, stays until the next read.
- *
- * Whoever pinned the folio may dirty it later, which a filesystem can not cope
- * with if its data is gone.  Whoever pins it after the test finds a clean folio
- * without a writable page table entry: the page fault that makes one waits for
- * the folio lock, and lets the filesystem attach its data again.
- */
-void __page_hva_release_private(struct folio *folio)
+/* Slow path of page_hva_entry_gone(). */
+bool __page_hva_entry_gone(struct page *page, unsigned int nr)
 {
-	if (folio_test_dirty(folio) || folio_test_writeback(folio) ||
-	    !folio_trylock(folio))
-		return;
-	if (folio->mapping && !folio_test_dirty(folio) &&
-	    !folio_maybe_dma_pinned(folio))
-		filemap_release_folio(folio, GFP_NOWAIT | __GFP_NOWARN);
-	folio_unlock(folio);
+	return page_hva_pages_discarded(page, nr);
 }
 
 /* Slow path of page_hva_gone(). */
@@ -430,6 +415,7 @@ static noinline bool page_hva_reuse(struct folio *folio)
 		folio_clear_workingset(folio);
 		folio_activate(folio);
 	}
+	page_hva_candidate(folio);
 	trace_page_hva_discard(folio);
 	page_hva_count_pages(PAGE_HVA_DISCARDS, nr);
 	page_hva_count_pages(PAGE_HVA_REFAULTS, nr);
@@ -536,9 +522,9 @@ void page_hva_discard(struct folio *folio)
  *
  * Between the access and now the page can have been freed and reused: the
  * folio is looked up without a reference, and only then tied down.  If it is
- * still discarded, it is the one that was accessed, as a page is never in the
- * hands of the page allocator in that state (page_hva_free()), and a page that
- * left them is stable until somebody with a reference to it makes it volatile.
+ * still discarded, it is the one that was accessed: nobody gets a reference to
+ * a free page, arch_alloc_page() makes pages stable before they have one, and
+ * then they are so until somebody with a reference to it makes it volatile.
  * If not, there is nothing to do: the access is repeated and finds the page
  * table entry gone, or the page stable.
  *
@@ -564,16 +550,25 @@ bool page_hva_discard_page(struct page *page)
 }
 
 /**
- * __page_hva_lookup_gone - slow path of page_hva_lookup()
- * @folio: a discarded folio that a look-up found; loses the reference
- * @locked: the folio is locked; it is unlocked and removed
+ * __page_hva_lookup - slow path of page_hva_lookup()
+ * @folio: the folio, which may be volatile
+ * @fgp_flags: how it was looked up
  *
- * A look-up that does not lock must not sleep either, so the folio is only
+ * A look-up that does not lock must not sleep either, so a discarded folio is only
  * reported as absent.  It is removed by page_hva_add_collision() at the latest,
  * or here if it is in the swap cache: removing it from there does not sleep.
+ *
+ * Return: false if it is gone, and with it the reference and the lock.
  */
-void __page_hva_lookup_gone(struct folio *folio, bool locked)
+bool __page_hva_lookup(struct folio *folio, fgf_t fgp_flags)
 {
+	bool locked = fgp_flags & FGP_LOCK;
+
+	if (fgp_flags & FGP_NOCONTENT ||
+	    page_hva_skip(folio_test_swapcache(folio) ?
+			  PAGE_HVA_SITE_SWAP_LOOKUP : PAGE_HVA_SITE_LOOKUP) ||
+	    __page_hva_make_stable(folio))
+		return true;
 	if (!locked && folio_test_swapcache(folio))
 		locked = folio_trylock(folio);
 	if (locked) {
@@ -581,6 +576,7 @@ void __page_hva_lookup_gone(struct folio *folio, bool locked)
 		folio_unlock(folio);
 	}
 	folio_put(folio);
+	return false;
 }
 
 /**
@@ -644,72 +640,130 @@ void __page_hva_fault_gone(struct folio *folio, struct vm_fault *vmf,
 					  max(1U, file->f_ra.ra_pages));
 }
 
-/**
- * __page_hva_short_read - slow path of page_hva_short_read()
- * @folio: the folio
- * @iocb: the read
- * @pin: where to keep a reference
- *
- * The first time the folio is removed, and the read goes on as if it had not
- * found it; @pin remembers that.  What it reads then can be discarded again
- * before it is copied.  So if that happens at the same place, the folio is read
- * here, and the reference in @pin is taken before, so it stays stable.  A host that
- * was so quick once is not given more than one folio at a time by this read.
- *
- * What takes the place of a large folio can be smaller; the reader goes on at its
- * position, so this is what is pinned.  Splice keeps the position of the first
- * folio only, and begins others at their start.
+/*
+ * Until when reads take one folio at a time, because the host discarded what was
+ * read ahead before anybody got to see it.
+ */
+static unsigned long page_hva_quick_host = INITIAL_JIFFIES;
+
+static bool page_hva_is_gone_at(struct address_space *mapping, pgoff_t index)
+{
+	struct folio *folio = filemap_get_entry(mapping, index);
+	bool gone;
+
+	if (!folio || xa_is_value(folio))
+		return false;
+	gone = page_hva_is_gone(folio);
+	folio_put(folio);
+	return gone;
+}
+
+/*
+ * Removes a discarded folio that is read, and reads others along with it as a read does
+ * that does not find it.  They may be discarded again at once, so this sees to it that
+ * the one that comes next is there and stable.  It is read with a reference held; and
+ * when that is put it stays stable for some seconds, see page_hva_candidate().
  *
  * The folio may have been truncated meanwhile.  Then reading goes on with
  * whatever the file has there now, just as if it had come a little later.
  *
- * Context: May sleep, unless @iocb says no.
- * Return: 0, -EAGAIN, or another error.
+ * Returns a folio with a reference, or an error; NULL at the end of the file.
  */
-int __page_hva_short_read(struct folio *folio, struct kiocb *iocb,
-			  struct folio **pin)
+static struct folio *page_hva_read_stable(struct folio *folio,
+					  struct kiocb *iocb, size_t count)
 {
 	struct file *file = iocb->ki_filp;
 	struct address_space *mapping = file->f_mapping;
+	/* What replaces a large folio can be smaller. */
 	pgoff_t index = max_t(pgoff_t, folio->index, iocb->ki_pos >> PAGE_SHIFT);
-	struct folio *new;
-	bool again;
 
 	if (!page_hva_is_gone(folio))
-		return -EFAULT;
+		return ERR_PTR(-EFAULT);
 	if (iocb->ki_flags & (IOCB_NOWAIT | IOCB_NOIO | IOCB_WAITQ))
-		return -EAGAIN;
-	/* What was removed has no mapping, what was read here has one. */
-	again = *pin && (folio_contains(*pin, index) ||
-			 READ_ONCE((*pin)->mapping));
-	page_hva_unpin(pin);
+		return ERR_PTR(-EAGAIN);
 	page_hva_discard(folio);
-	if (!again) {
-		folio_get(folio);
-		*pin = folio;
-		return 0;
-	}
+	if (time_after_eq(jiffies, READ_ONCE(page_hva_quick_host)))
+		page_cache_sync_readahead(mapping, &file->f_ra, file, index,
+					  DIV_ROUND_UP(count, PAGE_SIZE));
+	if (page_hva_is_gone_at(mapping, index))
+		WRITE_ONCE(page_hva_quick_host, jiffies + HZ);
 	if ((loff_t)index << PAGE_SHIFT >= i_size_read(mapping->host))
-		return 0;
+		return NULL;
 
 	filemap_invalidate_lock_shared(mapping);
-	new = read_cache_folio(mapping, index, NULL, file);
+	folio = read_cache_folio(mapping, index, NULL, file);
 	filemap_invalidate_unlock_shared(mapping);
-	if (IS_ERR(new))
-		return PTR_ERR(new);
-	*pin = new;
+	return folio;
+}
+
+/**
+ * __page_hva_read_lost - slow path of page_hva_read_lost()
+ * @folio: a folio that is read
+ * @iocb: the read
+ * @count: how many bytes it wants from here on
+ *
+ * Context: May sleep, unless @iocb says no.
+ * Return: 0 if the read may go on, -EAGAIN, or another error.
+ */
+int __page_hva_read_lost(struct folio *folio, struct kiocb *iocb, size_t count)
+{
+	folio = page_hva_read_stable(folio, iocb, count);
+	if (IS_ERR(folio))
+		return PTR_ERR(folio);
+	if (folio)
+		folio_put(folio);
 	return 0;
 }
 
 /**
- * __page_hva_unpin - slow path of page_hva_unpin()
- * @pin: where page_hva_short_read() kept a reference
+ * __page_hva_claim - slow path of page_hva_claim()
+ * @fbatch: folios, with references
+ * @iocb: the read
+ * @count: how many bytes it wants
+ * @error: set to what the read is to return
+ *
+ * Return: false if there are no folios left; the read ends.
  */
-void __page_hva_unpin(struct folio **pin)
+bool __page_hva_claim(struct folio_batch *fbatch, struct kiocb *iocb,
+		      size_t count, int *error)
 {
-	page_hva_make_volatile(*pin, 1, PAGE_HVA_PUT);
-	folio_put(*pin);
-	*pin = NULL;
+	unsigned int i, nr = folio_batch_count(fbatch);
+	struct folio *folio = NULL;
+
+	for (i = 0; i < nr; i++)
+		if (!page_hva_make_stable(fbatch->folios[i], PAGE_HVA_SITE_READ))
+			break;
+	if (i == nr)
+		return true;
+	if (!i)
+		folio = page_hva_read_stable(fbatch->folios[0], iocb, count);
+	while (nr-- > i)
+		folio_put(fbatch->folios[nr]);
+	fbatch->nr = i;
+	if (IS_ERR(folio))
+		*error = PTR_ERR(folio);
+	else if (folio)
+		folio_batch_add(fbatch, folio);
+	return folio_batch_count(fbatch);
+}
+
+/* Slow path of page_hva_copy(). */
+int __page_hva_copy(struct page *to, struct page *from, bool locked)
+{
+	struct folio *folio = page_folio(from);
+	bool gone;
+
+	if (page_hva_copy_page(page_to_virt(to), page_to_virt(from))) {
+		kmsan_unpoison_memory(page_to_virt(to), PAGE_SIZE);
+		return 0;
+	}
+	if (!locked)
+		folio_lock(folio);
+	gone = page_hva_discard_locked(folio);
+	if (!locked)
+		folio_unlock(folio);
+	/* To fail for another reason, or to fail again, would be repeated for ever. */
+	return gone ? -EAGAIN : -EHWPOISON;
 }
 
 /**

@@ -3,6 +3,8 @@
  * Page host virtual assist: debugfs
  *
  * page_hva/state: pages of all memory by usage and content state
+ * page_hva/settle: writing to it makes volatile at once what would be later
+ * page_hva/late_ms: for how long pages have to be left alone, at least
  * page_hva/skip:  make_stable hooks by name, and whether each is switched off
  *		   (CONFIG_PAGE_HVA_DEBUG)
  * page_hva/lru_cache_disable: 1 disables the LRU batches of all CPUs, 0 enables
@@ -21,6 +23,7 @@
 #include <linux/seq_file.h>
 #include <linux/swap.h>
 #include <linux/uaccess.h>
+#include "page_hva.h"
 
 static int state_show(struct seq_file *m, void *v)
 {
@@ -61,6 +64,18 @@ static int state_show(struct seq_file *m, void *v)
 }
 DEFINE_SHOW_ATTRIBUTE(state);
 
+static ssize_t settle_write(struct file *file, const char __user *buf,
+			    size_t count, loff_t *ppos)
+{
+	page_hva_settle();
+	return count;
+}
+
+static const struct file_operations settle_fops = {
+	.owner		= THIS_MODULE,
+	.write		= settle_write,
+};
+
 #ifdef CONFIG_PAGE_HVA_DEBUG
 unsigned long page_hva_skipped;
 
@@ -70,9 +85,8 @@ static const char * const site_name[PAGE_HVA_NR_SITES] = {
 	[PAGE_HVA_SITE_READ]		= "read",
 	[PAGE_HVA_SITE_SHORT_READ]	= "short_read",
 	[PAGE_HVA_SITE_READ_AGAIN]	= "read_again",
-	[PAGE_HVA_SITE_SPLICE]		= "splice",
 	[PAGE_HVA_SITE_FAULT]		= "fault",
-	[PAGE_HVA_SITE_WP_COPY]		= "wp_copy",
+	[PAGE_HVA_SITE_COPY]		= "copy",
 	[PAGE_HVA_SITE_WP_SHARED]	= "wp_shared",
 	[PAGE_HVA_SITE_GUP]		= "gup",
 	[PAGE_HVA_SITE_GUP_FAST]	= "gup_fast",
@@ -211,6 +225,8 @@ static int __init page_hva_debug_init(void)
 		return 0;
 	dir = debugfs_create_dir("page_hva", NULL);
 	debugfs_create_file("state", 0400, dir, NULL, &state_fops);
+	debugfs_create_file("settle", 0200, dir, NULL, &settle_fops);
+	debugfs_create_u32("late_ms", 0600, dir, &page_hva_late_ms);
 #ifdef CONFIG_PAGE_HVA_DEBUG
 	debugfs_create_file("skip", 0600, dir, NULL, &skip_fops);
 	debugfs_create_file_unsafe("lru_cache_disable", 0600, dir, NULL,

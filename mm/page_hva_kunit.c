@@ -10,6 +10,7 @@
 #include <linux/mm.h>
 #include <linux/page_hva.h>
 #include <linux/pagemap.h>
+#include "page_hva.h"
 
 struct hva_test {
 	struct folio *folio;
@@ -36,13 +37,14 @@ static unsigned int hva_usage(struct folio *folio)
 	return page_hva_get_state(&folio->page) & ESSA_USAGE_MASK;
 }
 
-/* What a clean, idle, unmapped page-cache folio looks like. */
+/* What a clean, idle, unmapped page-cache folio looks like to who has locked it. */
 static void hva_make_eligible(struct hva_test *t)
 {
 	t->mapping.a_ops = &hva_aops;
 	t->mapping.flags = 0;
 	t->folio->mapping = &t->mapping;
-	t->folio->flags |= BIT(PG_uptodate) | BIT(PG_lru);
+	t->folio->flags |= BIT(PG_uptodate) | BIT(PG_lru) | BIT(PG_locked);
+	set_page_count(&t->folio->page, 2);
 }
 
 static void hva_make_plain(struct hva_test *t)
@@ -80,9 +82,9 @@ static void hva_exit(struct kunit *test)
 	folio_put(t->folio);
 }
 
-static bool hva_try(struct hva_test *t, int refs, enum page_hva_moment moment)
+static bool hva_try(struct hva_test *t)
 {
-	return __page_hva_make_volatile(t->folio, refs, moment);
+	return page_hva_make_volatile(t->folio, PAGE_HVA_LEFT_ALONE);
 }
 
 /* Each helper leaves the usage state that its name says. */
@@ -140,11 +142,11 @@ static void hva_eligible(struct kunit *test)
 {
 	struct hva_test *t = test->priv;
 
-	KUNIT_ASSERT_TRUE(test, hva_try(t, 0, PAGE_HVA_PUT));
+	KUNIT_ASSERT_TRUE(test, hva_try(t));
 	KUNIT_EXPECT_TRUE(test, folio_test_hva_volatile(t->folio));
 	KUNIT_EXPECT_EQ(test, hva_usage(t->folio), ESSA_USAGE_VOLATILE);
 	/* It is volatile already. */
-	KUNIT_EXPECT_FALSE(test, hva_try(t, 0, PAGE_HVA_PUT));
+	KUNIT_EXPECT_FALSE(test, hva_try(t));
 
 	if (page_hva_discarded(&t->folio->page)) {
 		/* policy=always: gone, and it stays so. */
@@ -160,27 +162,28 @@ static void hva_eligible(struct kunit *test)
 static void hva_ineligible_flags(struct kunit *test)
 {
 	static const enum pageflags set[] = {
-		PG_locked, PG_writeback, PG_dirty, PG_arch_1, PG_reserved,
+		PG_writeback, PG_dirty, PG_arch_1, PG_reserved,
 		PG_private, PG_private_2, PG_swapbacked, PG_unevictable,
 		PG_mlocked, PG_hva_lock,
 	};
-	static const enum pageflags clear[] = { PG_uptodate, PG_lru };
+	/* The caller's lock is one of them: without it, it is somebody else's. */
+	static const enum pageflags clear[] = { PG_uptodate, PG_lru, PG_locked };
 	struct hva_test *t = test->priv;
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(set); i++) {
 		set_bit(set[i], &t->folio->flags);
-		KUNIT_EXPECT_FALSE_MSG(test, hva_try(t, 0, PAGE_HVA_PUT),
+		KUNIT_EXPECT_FALSE_MSG(test, hva_try(t),
 				       "with flag %d", set[i]);
 		clear_bit(set[i], &t->folio->flags);
 	}
 	for (i = 0; i < ARRAY_SIZE(clear); i++) {
 		clear_bit(clear[i], &t->folio->flags);
-		KUNIT_EXPECT_FALSE_MSG(test, hva_try(t, 0, PAGE_HVA_PUT),
+		KUNIT_EXPECT_FALSE_MSG(test, hva_try(t),
 				       "without flag %d", clear[i]);
 		set_bit(clear[i], &t->folio->flags);
 	}
-	KUNIT_EXPECT_TRUE(test, hva_try(t, 0, PAGE_HVA_PUT));
+	KUNIT_EXPECT_TRUE(test, hva_try(t));
 }
 
 static void hva_ineligible_mapping(struct kunit *test)
@@ -193,20 +196,20 @@ static void hva_ineligible_mapping(struct kunit *test)
 
 	for (i = 0; i < ARRAY_SIZE(flags); i++) {
 		set_bit(flags[i], &t->mapping.flags);
-		KUNIT_EXPECT_FALSE_MSG(test, hva_try(t, 0, PAGE_HVA_PUT),
+		KUNIT_EXPECT_FALSE_MSG(test, hva_try(t),
 				       "with mapping flag %d", flags[i]);
 		clear_bit(flags[i], &t->mapping.flags);
 	}
 	t->mapping.a_ops = &hva_aops_no_read;
-	KUNIT_EXPECT_FALSE(test, hva_try(t, 0, PAGE_HVA_PUT));
+	KUNIT_EXPECT_FALSE(test, hva_try(t));
 	t->mapping.a_ops = &hva_aops;
 	t->folio->mapping = NULL;
-	KUNIT_EXPECT_FALSE(test, hva_try(t, 0, PAGE_HVA_PUT));
+	KUNIT_EXPECT_FALSE(test, hva_try(t));
 	t->folio->mapping = (void *)((unsigned long)&t->mapping |
 				     PAGE_MAPPING_ANON);
-	KUNIT_EXPECT_FALSE(test, hva_try(t, 0, PAGE_HVA_PUT));
+	KUNIT_EXPECT_FALSE(test, hva_try(t));
 	t->folio->mapping = &t->mapping;
-	KUNIT_EXPECT_TRUE(test, hva_try(t, 0, PAGE_HVA_PUT));
+	KUNIT_EXPECT_TRUE(test, hva_try(t));
 }
 
 /* The swap cache: who owns the slot does not matter, a mapping does. */
@@ -237,32 +240,26 @@ static void hva_swap_cache(struct kunit *test)
 						     cases[i].kind);
 		atomic_set(&t->folio->_mapcount, cases[i].mapcount - 1);
 		set_page_count(&t->folio->page, cases[i].mapcount + 2);
-		KUNIT_EXPECT_EQ_MSG(test, hva_try(t, 1, PAGE_HVA_AGED),
-				    cases[i].ok, "case %d", i);
+		KUNIT_EXPECT_EQ_MSG(test, hva_try(t), cases[i].ok, "case %d", i);
 		hva_make_plain(t);
 		hva_make_eligible(t);
 	}
 }
 
-/* refs: 1 of the page cache, what the caller says, and 1 for each mapping */
+/* One reference of the page cache, one of the caller, and one for each mapping */
 static void hva_counts(struct kunit *test)
 {
 	static const struct {
-		int mapcount, refcount, refs;
-		enum page_hva_moment moment;
+		int mapcount, refcount;
 		bool ok;
 	} cases[] = {
-		{ 0, 1, 0, PAGE_HVA_PUT, true },
-		{ 0, 2, 1, PAGE_HVA_PUT, true },
-		{ 0, 2, 0, PAGE_HVA_PUT, false },	/* a foreign reference */
-		{ 0, 3, 1, PAGE_HVA_PUT, false },
-		{ 0, 1, 1, PAGE_HVA_PUT, false },	/* not in the cache */
-		{ 1, 3, 1, PAGE_HVA_PUT, false },	/* mapped */
-		{ 1, 3, 1, PAGE_HVA_AGED, true },
-		{ 1, 4, 1, PAGE_HVA_AGED, false },
-		{ 2, 4, 1, PAGE_HVA_AGED, true },
-		{ 2, 3, 1, PAGE_HVA_AGED, false },
-		{ 0, 2, 1, PAGE_HVA_AGED, true },
+		{ 0, 2, true },
+		{ 0, 3, false },		/* a foreign reference */
+		{ 0, 1, false },		/* not in the cache */
+		{ 1, 3, true },			/* mapped */
+		{ 1, 4, false },
+		{ 2, 4, true },
+		{ 2, 3, false },
 	};
 	struct hva_test *t = test->priv;
 	int i;
@@ -270,40 +267,70 @@ static void hva_counts(struct kunit *test)
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
 		atomic_set(&t->folio->_mapcount, cases[i].mapcount - 1);
 		set_page_count(&t->folio->page, cases[i].refcount);
-		KUNIT_EXPECT_EQ_MSG(test,
-				    hva_try(t, cases[i].refs, cases[i].moment),
-				    cases[i].ok, "case %d", i);
+		KUNIT_EXPECT_EQ_MSG(test, hva_try(t), cases[i].ok, "case %d", i);
 		hva_make_plain(t);
 		hva_make_eligible(t);
 	}
 }
 
-/* The end of a read: locked by the reader, and not uptodate yet. */
+/* The end of a read: locked by the reader, not uptodate yet, and nobody else. */
 static void hva_read_end(struct kunit *test)
 {
 	struct hva_test *t = test->priv;
 
-	KUNIT_EXPECT_FALSE(test, hva_try(t, 0, PAGE_HVA_READ_END));
-	set_bit(PG_locked, &t->folio->flags);
-	KUNIT_EXPECT_FALSE(test, hva_try(t, 0, PAGE_HVA_READ_END));
+	set_page_count(&t->folio->page, 1);
+	page_hva_read_end(t->folio);
+	KUNIT_EXPECT_FALSE(test, folio_test_hva_volatile(t->folio));
 	clear_bit(PG_uptodate, &t->folio->flags);
-	KUNIT_EXPECT_TRUE(test, hva_try(t, 0, PAGE_HVA_READ_END));
+	set_page_count(&t->folio->page, 2);
+	page_hva_read_end(t->folio);
+	KUNIT_EXPECT_FALSE(test, folio_test_hva_volatile(t->folio));
+	atomic_set(&t->folio->_mapcount, 0);
+	page_hva_read_end(t->folio);
+	KUNIT_EXPECT_FALSE(test, folio_test_hva_volatile(t->folio));
+	atomic_set(&t->folio->_mapcount, -1);
+	set_page_count(&t->folio->page, 1);
+	page_hva_read_end(t->folio);
+	KUNIT_EXPECT_TRUE(test, folio_test_hva_volatile(t->folio));
 }
 
-/* Aging does not tell that nobody uses a mapped folio. */
-static void hva_aged_while_mapped(struct kunit *test)
+/* A folio that was used is a candidate, and the next passes make it volatile. */
+static void hva_late(struct kunit *test)
 {
 	struct hva_test *t = test->priv;
 
-	atomic_set(&t->folio->_mapcount, 0);
-	set_page_count(&t->folio->page, 3);
-	page_hva_aged(t->folio);
+	KUNIT_ASSERT_TRUE(test, hva_try(t));
+	if (page_hva_discarded(&t->folio->page))
+		kunit_skip(test, "the host discards at once");
+	KUNIT_EXPECT_TRUE(test, page_hva_make_stable(t->folio, PAGE_HVA_SITE_READ));
+	/* Somebody uses it. */
+	clear_bit(PG_locked, &t->folio->flags);
+	page_hva_settle();
 	KUNIT_EXPECT_FALSE(test, folio_test_hva_volatile(t->folio));
-	atomic_set(&t->folio->_mapcount, -1);
-	set_page_count(&t->folio->page, 2);
-	folio_set_workingset(t->folio);
-	page_hva_aged(t->folio);
+	/* Now only the page cache has it: it is tried again, without another mark. */
+	page_ref_dec(&t->folio->page);
+	page_hva_settle();
 	KUNIT_EXPECT_TRUE(test, folio_test_hva_volatile(t->folio));
+	page_ref_inc(&t->folio->page);
+}
+
+/* Dirty folios are none, nor is what can not be read again. */
+static void hva_late_not(struct kunit *test)
+{
+	struct hva_test *t = test->priv;
+
+	clear_bit(PG_locked, &t->folio->flags);
+	page_ref_dec(&t->folio->page);
+	set_bit(PG_dirty, &t->folio->flags);
+	page_hva_candidate(t->folio);
+	page_hva_settle();
+	KUNIT_EXPECT_FALSE(test, folio_test_hva_volatile(t->folio));
+	clear_bit(PG_dirty, &t->folio->flags);
+	set_bit(AS_UNEVICTABLE, &t->mapping.flags);
+	page_hva_candidate(t->folio);
+	page_hva_settle();
+	KUNIT_EXPECT_FALSE(test, folio_test_hva_volatile(t->folio));
+	page_ref_inc(&t->folio->page);
 }
 
 /* The shadow of a discarded folio is none that workingset.c makes. */
@@ -317,7 +344,7 @@ static void hva_shadow(struct kunit *test)
 	for (early = 0; early < 8; early++)
 		KUNIT_EXPECT_FALSE(test, page_hva_refault(t->folio,
 							  xa_mk_value(early)));
-	KUNIT_ASSERT_TRUE(test, hva_try(t, 0, PAGE_HVA_PUT));
+	KUNIT_ASSERT_TRUE(test, hva_try(t));
 	shadow = page_hva_shadow(t->folio);
 	if (!page_hva_discarded(&t->folio->page)) {
 		KUNIT_EXPECT_NULL(test, shadow);
@@ -333,12 +360,14 @@ static void hva_shadow(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, folio_test_active(t->folio));
 }
 
-static void hva_freed_page_is_stable(struct kunit *test)
+/* A free page may stay volatile, and is stable when it is allocated. */
+static void hva_freed_and_allocated(struct kunit *test)
 {
 	struct hva_test *t = test->priv;
 
-	KUNIT_ASSERT_TRUE(test, hva_try(t, 0, PAGE_HVA_PUT));
+	KUNIT_ASSERT_TRUE(test, hva_try(t));
 	page_hva_free(&t->folio->page, 0);
+	arch_alloc_page(&t->folio->page, 0);
 	KUNIT_EXPECT_FALSE(test, folio_test_hva_volatile(t->folio));
 	KUNIT_EXPECT_EQ(test, hva_usage(t->folio), ESSA_USAGE_STABLE);
 }
@@ -357,7 +386,7 @@ static void hva_make_large(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, t->folio);
 	hva_make_plain(t);
 	hva_make_eligible(t);
-	set_page_count(&t->folio->page, HVA_PAGES);
+	set_page_count(&t->folio->page, HVA_PAGES + 1);
 }
 
 /* How many of its pages have this usage state? */
@@ -371,24 +400,30 @@ static int hva_pages(struct folio *folio, unsigned int usage)
 	return pages;
 }
 
+static void hva_free_and_allocate(struct hva_test *t)
+{
+	page_hva_free(&t->folio->page, HVA_ORDER);
+	arch_alloc_page(&t->folio->page, HVA_ORDER);
+}
+
 static void hva_large_as_a_whole(struct kunit *test)
 {
 	struct hva_test *t = test->priv;
 
 	hva_make_large(test);
-	KUNIT_ASSERT_TRUE(test, hva_try(t, 0, PAGE_HVA_PUT));
+	KUNIT_ASSERT_TRUE(test, hva_try(t));
 	KUNIT_EXPECT_TRUE(test, folio_test_hva_volatile(t->folio));
 	KUNIT_EXPECT_EQ(test, hva_pages(t->folio, ESSA_USAGE_VOLATILE), HVA_PAGES);
-	KUNIT_EXPECT_FALSE(test, hva_try(t, 0, PAGE_HVA_PUT));
+	KUNIT_EXPECT_FALSE(test, hva_try(t));
 
 	if (!page_hva_pages_discarded(&t->folio->page, HVA_PAGES)) {
 		KUNIT_EXPECT_TRUE(test, __page_hva_make_stable(t->folio));
 		KUNIT_EXPECT_FALSE(test, folio_test_hva_volatile(t->folio));
 		KUNIT_EXPECT_EQ(test, hva_pages(t->folio, ESSA_USAGE_STABLE),
 				HVA_PAGES);
-		KUNIT_EXPECT_TRUE(test, hva_try(t, 0, PAGE_HVA_PUT));
+		KUNIT_EXPECT_TRUE(test, hva_try(t));
 	}
-	page_hva_free(&t->folio->page, HVA_ORDER);
+	hva_free_and_allocate(t);
 	KUNIT_EXPECT_FALSE(test, folio_test_hva_volatile(t->folio));
 	KUNIT_EXPECT_EQ(test, hva_pages(t->folio, ESSA_USAGE_STABLE), HVA_PAGES);
 }
@@ -401,7 +436,7 @@ static void hva_large_one_page_gone(struct kunit *test)
 
 	for (gone = 0; gone < HVA_PAGES; gone++) {
 		hva_make_large(test);
-		KUNIT_ASSERT_TRUE(test, hva_try(t, 0, PAGE_HVA_PUT));
+		KUNIT_ASSERT_TRUE(test, hva_try(t));
 		if (!page_hva_discarded(&t->folio->page))
 			kunit_skip(test, "the host does not discard at once");
 		for (i = 0; i < HVA_PAGES; i++)
@@ -412,40 +447,23 @@ static void hva_large_one_page_gone(struct kunit *test)
 		KUNIT_EXPECT_TRUE(test, folio_test_hva_volatile(t->folio));
 		KUNIT_EXPECT_EQ(test, hva_pages(t->folio, ESSA_USAGE_STABLE),
 				HVA_PAGES - 1);
-		page_hva_free(&t->folio->page, HVA_ORDER);
+		hva_free_and_allocate(t);
 		KUNIT_EXPECT_EQ(test, hva_pages(t->folio, ESSA_USAGE_STABLE),
 				HVA_PAGES);
 	}
 }
 
-/* refs: one of the page cache for each page, and what the caller says */
+/* One reference of the page cache for each page, and the caller's */
 static void hva_large_counts(struct kunit *test)
 {
-	static const struct {
-		int more, refs;
-		enum page_hva_moment moment;
-		bool ok;
-	} cases[] = {
-		{ 0, 0, PAGE_HVA_PUT, true },
-		{ 1, 1, PAGE_HVA_PUT, true },
-		{ HVA_PAGES, HVA_PAGES, PAGE_HVA_PUT, true },	/* unmapped */
-		{ 1, 0, PAGE_HVA_PUT, false },
-		{ 2, 1, PAGE_HVA_PUT, false },
-		{ 0, 1, PAGE_HVA_PUT, false },
-		{ 1 - HVA_PAGES, 0, PAGE_HVA_PUT, false },
-		{ 1, 1, PAGE_HVA_AGED, true },
-		{ 2, 1, PAGE_HVA_AGED, false },			/* mapped */
-	};
 	struct hva_test *t = test->priv;
-	int i;
+	int more;
 
 	hva_make_large(test);
-	for (i = 0; i < ARRAY_SIZE(cases); i++) {
-		set_page_count(&t->folio->page, HVA_PAGES + cases[i].more);
-		KUNIT_EXPECT_EQ_MSG(test,
-				    hva_try(t, cases[i].refs, cases[i].moment),
-				    cases[i].ok, "case %d", i);
-		page_hva_free(&t->folio->page, HVA_ORDER);
+	for (more = 1 - HVA_PAGES; more <= HVA_PAGES + 1; more++) {
+		set_page_count(&t->folio->page, HVA_PAGES + more);
+		KUNIT_EXPECT_EQ_MSG(test, hva_try(t), more == 1, "%d more", more);
+		hva_free_and_allocate(t);
 	}
 }
 
@@ -491,13 +509,13 @@ static void hva_transfer_dirty_order(struct kunit *test)
 
 	folio_set_hva_volatile(t->folio);
 	folio_set_hva_writable(t->folio);
-	KUNIT_EXPECT_TRUE(test, page_hva_transfer_dirty(t->folio));
+	KUNIT_EXPECT_TRUE(test, __page_hva_transfer_dirty(t->folio));
 	KUNIT_EXPECT_EQ(test, t->dirtied, 1);
 
 	/* Clean: nothing is done, and it stays what it is. */
 	folio_set_hva_volatile(t->folio);
 	folio_set_hva_writable(t->folio);
-	KUNIT_EXPECT_FALSE(test, page_hva_transfer_dirty(t->folio));
+	KUNIT_EXPECT_FALSE(test, __page_hva_transfer_dirty(t->folio));
 	KUNIT_EXPECT_EQ(test, t->dirtied, 1);
 	KUNIT_EXPECT_TRUE(test, folio_test_hva_volatile(t->folio));
 }
@@ -512,9 +530,10 @@ static struct kunit_case page_hva_cases[] = {
 	KUNIT_CASE(hva_swap_cache),
 	KUNIT_CASE(hva_counts),
 	KUNIT_CASE(hva_read_end),
-	KUNIT_CASE(hva_aged_while_mapped),
+	KUNIT_CASE(hva_late),
+	KUNIT_CASE(hva_late_not),
 	KUNIT_CASE(hva_shadow),
-	KUNIT_CASE(hva_freed_page_is_stable),
+	KUNIT_CASE(hva_freed_and_allocated),
 	KUNIT_CASE(hva_large_as_a_whole),
 	KUNIT_CASE(hva_large_one_page_gone),
 	KUNIT_CASE(hva_large_counts),

@@ -16,6 +16,7 @@
 #include <linux/swap.h>
 #include <linux/xarray.h>
 #include "internal.h"
+#include "page_hva.h"
 #include "page_hva_stat.h"
 
 /* One sweep looks at the flags of so many pages at most: 1 GiB. */
@@ -32,7 +33,8 @@
 static unsigned long sweep_next[MAX_NUMNODES];
 static unsigned long sweep_pause[MAX_NUMNODES][SWEEP_SLOTS];
 
-static bool folio_of_memcg(struct folio *folio, struct mem_cgroup *memcg)
+/* Is @folio charged to @memcg, or to one below it?  NULL has all. */
+bool page_hva_of_memcg(struct folio *folio, struct mem_cgroup *memcg)
 {
 	struct mem_cgroup *owner;
 	bool ret;
@@ -61,7 +63,7 @@ static struct folio *isolate_gone(struct page *page, struct mem_cgroup *memcg)
 		return NULL;
 	/* To ask the host takes longer than all the rest. */
 	isolated = page_folio(page) == folio && folio_test_lru(folio) &&
-		   folio_of_memcg(folio, memcg) && page_hva_gone(folio) &&
+		   page_hva_of_memcg(folio, memcg) && page_hva_gone(folio) &&
 		   folio_isolate_lru(folio);
 	/* For the shadow: reclaim_pages() makes it inactive. */
 	if (isolated && folio_test_active(folio))

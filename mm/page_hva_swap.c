@@ -9,7 +9,7 @@
  *
  * That is, unless the change bit of its storage key says it: with page_hva=on,p
  * the bit is cleared when a folio that equals its slot gets its first mapping,
- * and PG_hva_writable says that it counts.  Aging may make such a folio
+ * and PG_hva_writable says that it counts.  When left alone, such a folio turns
  * potentially volatile: the host does not discard it if it was changed.
  *
  * So whoever takes a folio out of the swap cache and keeps its content has it
@@ -27,6 +27,7 @@
 #include <linux/swap.h>
 #include <linux/workqueue.h>
 #include "internal.h"
+#include "page_hva.h"
 #include "page_hva_stat.h"
 #include "swap.h"
 
@@ -35,47 +36,33 @@
 
 /**
  * page_hva_swap_excluded - is there no need to look at a folio any closer?
- * @folio: a swap-backed folio; the caller has a reference, or its lock
- * @moment: what the caller has just done with it
+ * @folio: a swap-backed folio; the caller has its lock
  *
  * Shmem stays stable, in the swap cache as well.  What is left of a slot that shmem
  * has given up has no user, and looks like anonymous memory.
  *
- * The map of the slots can not go meanwhile: swapoff waits until all slots are free,
- * and then for RCU readers.  When a folio leaves the swap cache, its entry becomes 0.
- * Only an attempt to add it that failed leaves an entry behind; so if it may be just
- * being added again, it is not looked at.  Whoever reads that 0 and is overtaken by
- * all of it may still make shmem volatile; look-ups make it stable like any other.
+ * The entry is that of the folio while it is locked, and a slot does not go while
+ * a folio of the swap cache has it.
  *
- * Context: Interrupts are off.  Not under the state lock: __swap_count() can be
- * traced.
+ * Context: Not under the state lock: __swap_count() can be traced.
  * Return: true if the folio does not turn volatile.
  */
-bool page_hva_swap_excluded(struct folio *folio, enum page_hva_moment moment)
+bool page_hva_swap_excluded(struct folio *folio)
 {
-	swp_entry_t entry;
-
-	if (!folio_test_swapcache(folio))
-		return true;
-	smp_rmb();	/* set before the entry, but unlocked after it */
-	if (moment != PAGE_HVA_READ_END && folio_test_locked(folio))
-		return true;
-	smp_rmb();	/* the entry as it was then, or a later one */
-	entry.val = READ_ONCE(folio->swap.val);
-	return entry.val && __swap_count(entry) == SWAP_MAP_SHMEM;
+	return !folio_test_swapcache(folio) ||
+	       __swap_count(folio->swap) == SWAP_MAP_SHMEM;
 }
 
 /**
  * page_hva_swap_eligible - does the swap slot of a folio hold its content?
- * @folio: a swap-backed folio, found clean, uptodate and unlocked, or locked
- *	   by the caller at the end of a read
+ * @folio: a swap-backed folio, found clean and uptodate, locked by the caller
  * @mapped: whether there were mappings when the references were counted
  *
  * What was stored through a page table entry is in the dirty flag once it is
  * unmapped: the flag is set before the mapcount goes, and is loaded after it.
  * Under the folio lock a folio can be clean and not be written yet: added to
- * swap just now, or on its way from add_to_swap() to writeback.  The lock is
- * tested with the other flags.
+ * swap just now, or on its way from add_to_swap() to writeback.  That is somebody
+ * else's lock.
  *
  * A KSM page can be compared with others although it is not mapped.  Large
  * folios are read into the swap cache for shmem only.  A mapped folio
@@ -255,4 +242,5 @@ void __page_hva_swap_in(struct folio *folio)
 		return;
 	page_clear_dirty(&folio->page);
 	folio_set_hva_writable(folio);
+	page_hva_candidate(folio);
 }

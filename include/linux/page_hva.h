@@ -5,11 +5,15 @@
  * A folio is volatile when vmscan could drop it right now without I/O; the
  * host then may take it without asking.  The rules, and which hook follows
  * from which of them, are in Documentation/mm/page_hva.rst.
+ *
+ * page_hva_enabled() is a constant false if this is not configured, so that all
+ * that is here vanishes, and a patched-out branch if it is off at boot.
  */
 #ifndef _LINUX_PAGE_HVA_H
 #define _LINUX_PAGE_HVA_H
 
 #include <linux/fs.h>
+#include <linux/highmem.h>
 #include <linux/jump_label.h>
 #include <linux/mm.h>
 #include <linux/swap.h>
@@ -27,9 +31,8 @@ enum page_hva_site {
 	PAGE_HVA_SITE_READ,
 	PAGE_HVA_SITE_SHORT_READ,
 	PAGE_HVA_SITE_READ_AGAIN,
-	PAGE_HVA_SITE_SPLICE,
 	PAGE_HVA_SITE_FAULT,
-	PAGE_HVA_SITE_WP_COPY,
+	PAGE_HVA_SITE_COPY,
 	PAGE_HVA_SITE_WP_SHARED,
 	PAGE_HVA_SITE_GUP,
 	PAGE_HVA_SITE_GUP_FAST,
@@ -47,24 +50,24 @@ enum page_hva_site {
 	PAGE_HVA_NR_SITES
 };
 
-/**
- * enum page_hva_moment - what a caller of page_hva_make_volatile() just did
- * @PAGE_HVA_READ_END: read the folio; holds its lock, uptodate comes next
- * @PAGE_HVA_PUT: is about to put the last foreign reference to it
- * @PAGE_HVA_AGED: the same, of a folio with P, which may be mapped
- */
-enum page_hva_moment {
-	PAGE_HVA_READ_END,
-	PAGE_HVA_PUT,
-	PAGE_HVA_AGED,
-};
-
 #ifdef CONFIG_PAGE_HVA
+
+DECLARE_STATIC_KEY_FALSE(page_hva_key);
+DECLARE_STATIC_KEY_FALSE(page_hva_p_key);
+DECLARE_STATIC_KEY_FALSE(page_hva_unused_key);
 
 #include <asm/page_hva.h>
 
-DECLARE_STATIC_KEY_FALSE(page_hva_key);
-DECLARE_STATIC_KEY_FALSE(page_hva_unused_key);
+#define __page_hva_on(key)	static_branch_unlikely(&(key))
+/* A folio with neither of these is stable. */
+#define PAGE_HVA_FLAGS		(BIT(PG_hva_volatile) | BIT(PG_hva_lock))
+
+#else /* !CONFIG_PAGE_HVA */
+
+#define __page_hva_on(key)	false
+#define PAGE_HVA_FLAGS		0UL
+
+#endif /* CONFIG_PAGE_HVA */
 
 /**
  * page_hva_enabled - does this kernel make folios volatile?
@@ -73,7 +76,13 @@ DECLARE_STATIC_KEY_FALSE(page_hva_unused_key);
  */
 static __always_inline bool page_hva_enabled(void)
 {
-	return static_branch_unlikely(&page_hva_key);
+	return __page_hva_on(page_hva_key);
+}
+
+/* Are mapped folios of the swap cache made potentially volatile, too? */
+static __always_inline bool page_hva_p_enabled(void)
+{
+	return __page_hva_on(page_hva_p_key);
 }
 
 #ifdef CONFIG_PAGE_HVA_DEBUG
@@ -96,34 +105,31 @@ static inline void page_hva_report_dirty(struct folio *folio)
 }
 #endif
 
-extern bool page_hva_p;
-
 void page_hva_enable(bool p);
 bool __page_hva_make_stable(struct folio *folio);
-bool __page_hva_make_volatile(struct folio *folio, int refs,
-			      enum page_hva_moment moment);
+void __page_hva_read_end(struct folio *folio);
+void __page_hva_candidate(unsigned long pfn);
 void __page_hva_free(struct page *page, unsigned int order);
-void __page_hva_release_private(struct folio *folio);
-void __page_hva_unmapped(struct folio *folio, unsigned int nr);
+void __page_hva_freed(unsigned long pfn, unsigned int order);
 bool __page_hva_transfer_dirty(struct folio *folio);
 bool page_hva_discard_locked(struct folio *folio);
 void page_hva_discard(struct folio *folio);
 bool page_hva_discard_page(struct page *page);
-bool page_hva_swap_excluded(struct folio *folio, enum page_hva_moment moment);
-bool page_hva_swap_eligible(struct folio *folio, bool mapped);
 void __page_hva_swap_in(struct folio *folio);
-void page_hva_swap_discard(struct folio *folio);
 bool __page_hva_swap_free(struct folio *folio);
-void __page_hva_lookup_gone(struct folio *folio, bool locked);
+bool __page_hva_lookup(struct folio *folio, fgf_t fgp_flags);
 void __page_hva_add_collision(struct address_space *mapping, pgoff_t index);
 bool __page_hva_read_again(struct readahead_control *ractl, pgoff_t index,
 			   pgoff_t mark, pgoff_t end);
 void __page_hva_fault_gone(struct folio *folio, struct vm_fault *vmf,
 			   bool mapping_locked, vm_fault_t *ret);
-int __page_hva_short_read(struct folio *folio, struct kiocb *iocb,
-			  struct folio **pin);
-void __page_hva_unpin(struct folio **pin);
+bool __page_hva_claim(struct folio_batch *fbatch, struct kiocb *iocb,
+		      size_t count, int *error);
+int __page_hva_read_lost(struct folio *folio, struct kiocb *iocb,
+			 size_t count);
+int __page_hva_copy(struct page *to, struct page *from, bool locked);
 bool __page_hva_gone(struct folio *folio);
+bool __page_hva_entry_gone(struct page *page, unsigned int nr);
 bool __page_hva_sweep(struct pglist_data *pgdat, struct mem_cgroup *memcg,
 		      unsigned long nr, unsigned long *reclaimed,
 		      unsigned long *scanned);
@@ -148,129 +154,71 @@ bool __page_hva_refault(struct folio *folio, void *shadow);
  * Return: true if the content is there and stays, false if the host discarded
  * it: the caller has to drop the folio and look it up again.
  */
-static inline bool page_hva_make_stable(struct folio *folio,
-					enum page_hva_site site)
+static __always_inline bool page_hva_make_stable(struct folio *folio,
+						 enum page_hva_site site)
 {
 	if (!page_hva_enabled() || page_hva_skip(site))
 		return true;
 	smp_mb();	/* count the reference before looking at the flags */
-	if (likely(!(READ_ONCE(folio->flags) &
-		     (BIT(PG_hva_volatile) | BIT(PG_hva_lock)))))
+	if (likely(!(READ_ONCE(folio->flags) & PAGE_HVA_FLAGS)))
 		return true;
 	return __page_hva_make_stable(folio);
 }
 
-/* No folio with one of these is volatile. */
-#define PAGE_HVA_FLAGS_CLEAR	(BIT(PG_writeback) | BIT(PG_dirty) |	\
-				 BIT(PG_arch_1) | BIT(PG_reserved) |	\
-				 BIT(PG_private) | BIT(PG_private_2) |	\
-				 BIT(PG_swapbacked) | BIT(PG_unevictable) | \
-				 BIT(PG_mlocked) | BIT(PG_hva_volatile))
-
-/* Only in the swap cache there are swap-backed folios with a copy elsewhere. */
-static inline bool page_hva_flags_eligible(unsigned long flags)
-{
-	if (IS_ENABLED(CONFIG_SWAP) && (flags & BIT(PG_swapbacked)) &&
-	    (flags & BIT(PG_swapcache)))
-		flags &= ~BIT(PG_swapbacked);
-	return !(flags & PAGE_HVA_FLAGS_CLEAR);
-}
-
 /**
- * page_hva_make_volatile - let the host discard a folio if that is safe
- * @folio: the folio
- * @refs: references held by the caller, other than those of a mapping
- * @moment: what the caller has just done with it
+ * page_hva_read_end - a folio has been read, and turns volatile
+ * @folio: the folio; the caller has its lock, and sets PG_uptodate next
  *
- * Context: Any; gives up rather than wait.
+ * If somebody has a reference to it, it does so later: filemap_add_folio() made it
+ * a candidate.
+ *
+ * Context: Any.
  */
-static inline void page_hva_make_volatile(struct folio *folio, int refs,
-					  enum page_hva_moment moment)
-{
-	if (page_hva_enabled() &&
-	    page_hva_flags_eligible(READ_ONCE(folio->flags)))
-		__page_hva_make_volatile(folio, refs, moment);
-}
-
-/* A batch of folios loses its references; see page_hva_make_volatile(). */
-static inline void page_hva_put_batch(struct folio **folios, unsigned int nr)
+static __always_inline void page_hva_read_end(struct folio *folio)
 {
 	if (page_hva_enabled())
-		while (nr--)
-			page_hva_make_volatile(folios[nr], 1, PAGE_HVA_PUT);
+		__page_hva_read_end(folio);
 }
 
 /**
- * page_hva_put_read - a read is about to put its references to folios
- * @folios: the folios
- * @nr: how many
+ * page_hva_candidate - a folio can turn volatile, now or soon
+ * @folio: the folio; the caller has a reference to it, or its lock
  *
- * What was written keeps buffer heads or iomap state that nobody needs once it
- * is clean.  Being read shows that it is worth to be cached, and the reader may
- * take the folio lock, so this is where they go.
+ * When nothing of this kind happens near it for some seconds, it turns volatile,
+ * unless somebody uses it then.  What is locked then is looked at again.
  *
- * Context: May sleep.
+ * Context: Any.
  */
-static inline void page_hva_put_read(struct folio **folios, unsigned int nr)
+static __always_inline void page_hva_candidate(struct folio *folio)
 {
-	unsigned int i;
-
-	if (!page_hva_enabled())
-		return;
-	for (i = 0; i < nr; i++)
-		if (unlikely(folio_test_private(folios[i])))
-			__page_hva_release_private(folios[i]);
-	page_hva_put_batch(folios, nr);
-}
-
-/* The same for a single page, whose folio may be locked. */
-static inline void page_hva_put_page(struct page *page)
-{
-	struct folio *folio;
-
-	if (!page_hva_enabled())
-		return;
-	folio = page_folio(page);
-	page_hva_put_read(&folio, 1);
-}
-
-/* @nr page table entries of @folio are gone, their references are put next. */
-static inline void page_hva_unmapped(struct folio *folio, unsigned int nr)
-{
-	if (page_hva_enabled() && !folio_mapped(folio) &&
-	    !(READ_ONCE(folio->flags) & PAGE_HVA_FLAGS_CLEAR))
-		__page_hva_unmapped(folio, nr);
+	if (page_hva_enabled())
+		__page_hva_candidate(folio_pfn(folio));
 }
 
 /*
- * Aging puts @folio back on an LRU list, and drops its own reference next.
- * Nobody says if it has looked for references from page tables: it does not if
- * the folio was locked.  So only with P a mapped folio may turn volatile here.
+ * A free page may as well stay volatile: the flag means for a free page that the
+ * host may have it, and arch_alloc_page() makes it stable.  That saves an ESSA,
+ * and mm/page_hva_unused.c another one.  But not if free pages are touched, or if
+ * a change bit would make the host preserve it.
  */
-static inline void page_hva_aged(struct folio *folio)
+static __always_inline bool page_hva_must_free_stable(struct page *page)
 {
-	if (page_hva_enabled() && !folio_test_active(folio) &&
-	    !folio_test_referenced(folio))
-		page_hva_make_volatile(folio, 1, folio_test_hva_writable(folio) ?
-				       PAGE_HVA_AGED : PAGE_HVA_PUT);
+	return !__page_hva_on(page_hva_unused_key) || want_init_on_free() ||
+	       page_hva_p_enabled();
 }
 
 /**
  * page_hva_free - a page is freed: whoever gets it next may touch it
  * @page: the page, the first one of a large folio; nobody has a reference
  * @order: how many pages there are
- *
- * A page in the hands of the page allocator is never volatile: the discard
- * fault handler relies on it, see page_hva_discard_page().
  */
-static inline void page_hva_free(struct page *page, unsigned int order)
+static __always_inline void page_hva_free(struct page *page, unsigned int order)
 {
-	if (page_hva_enabled() && test_bit(PG_hva_volatile, &page->flags) &&
+	if (page_hva_enabled() && page->flags & PAGE_HVA_FLAGS &&
+	    (order || page_hva_must_free_stable(page)) &&
 	    !page_hva_skip(PAGE_HVA_SITE_FREE))
 		__page_hva_free(page, order);
 }
-
-void __page_hva_freed(unsigned long pfn, unsigned int order);
 
 /**
  * page_hva_freed - free pages reach the lists of the page allocator
@@ -281,9 +229,10 @@ void __page_hva_freed(unsigned long pfn, unsigned int order);
  *
  * Context: Any, with the zone lock held.
  */
-static inline void page_hva_freed(unsigned long pfn, unsigned int order)
+static __always_inline void page_hva_freed(unsigned long pfn,
+					   unsigned int order)
 {
-	if (static_branch_unlikely(&page_hva_unused_key))
+	if (__page_hva_on(page_hva_unused_key))
 		__page_hva_freed(pfn, order);
 }
 
@@ -298,19 +247,8 @@ static inline void page_hva_freed(unsigned long pfn, unsigned int order)
 static inline void page_hva_swap_in(struct folio *folio,
 				    struct vm_area_struct *vma)
 {
-	if (page_hva_enabled() && page_hva_p && !(vma->vm_flags & VM_LOCKED))
+	if (page_hva_p_enabled() && !(vma->vm_flags & VM_LOCKED))
 		__page_hva_swap_in(folio);
-}
-
-/*
- * The fault is over; the page table lock keeps the mapping of @folio.  If the
- * fault had to read, the folio stays stable, or an access could be starved.
- */
-static inline void page_hva_swap_mapped(struct folio *folio, vm_fault_t ret)
-{
-	if (page_hva_enabled() && !(ret & VM_FAULT_MAJOR) &&
-	    folio_test_hva_writable(folio))
-		page_hva_make_volatile(folio, 0, PAGE_HVA_AGED);
 }
 
 /**
@@ -320,7 +258,7 @@ static inline void page_hva_swap_mapped(struct folio *folio, vm_fault_t ret)
  * The page table entry of a potentially volatile page can be writable and dirty
  * although the page is gone: a page fault dirtied it for a store that was not
  * made.  Then fixup_user_fault() finds nothing to do.  A page that is there is
- * not discarded once more before a store: it turns volatile by aging only.
+ * not discarded once more before a store: it turns volatile late.
  *
  * Context: May sleep; the mmap lock is not held.
  */
@@ -328,7 +266,7 @@ static inline void page_hva_touch_user(u32 __user *uaddr)
 {
 	u32 value;
 
-	if (page_hva_enabled() && page_hva_p && get_user(value, uaddr))
+	if (page_hva_p_enabled() && get_user(value, uaddr))
 		return;	/* The caller will find out. */
 }
 
@@ -343,7 +281,7 @@ static inline void page_hva_touch_user(u32 __user *uaddr)
  */
 static inline bool page_hva_swap_free(struct folio *folio)
 {
-	return !page_hva_enabled() || __page_hva_swap_free(folio);
+	return !page_hva_p_enabled() || __page_hva_swap_free(folio);
 }
 
 /**
@@ -357,7 +295,7 @@ static inline bool page_hva_swap_free(struct folio *folio)
  */
 static inline bool page_hva_swap_write(struct folio *folio)
 {
-	if (!page_hva_enabled() || !folio_test_hva_writable(folio))
+	if (!page_hva_p_enabled() || !folio_test_hva_writable(folio))
 		return true;
 	if (!page_hva_make_stable(folio, PAGE_HVA_SITE_SWAP_WRITE))
 		return false;
@@ -369,23 +307,21 @@ static inline bool page_hva_swap_write(struct folio *folio)
 /**
  * page_hva_lookup - a look-up found a folio for somebody who uses its content
  * @folio: the folio, with a reference for the caller
- * @nocontent: the caller does not touch the content
- * @locked: the folio is locked
+ * @fgp_flags: FGP_NOCONTENT if the caller does not touch the content, FGP_LOCK if
+ *	       the folio is locked
  *
- * Context: Any if not @locked, else may sleep.
+ * Context: May sleep with FGP_LOCK only.
  * Return: true if the folio is good; false if it is gone, and with it the
  * reference and the lock.
  */
-static inline bool page_hva_lookup(struct folio *folio, bool nocontent,
-				   bool locked)
+static __always_inline bool page_hva_lookup(struct folio *folio,
+					    fgf_t fgp_flags)
 {
-	if (nocontent ||
-	    likely(page_hva_make_stable(folio, folio_test_swapcache(folio) ?
-					PAGE_HVA_SITE_SWAP_LOOKUP :
-					PAGE_HVA_SITE_LOOKUP)))
+	if (!page_hva_enabled())
 		return true;
-	__page_hva_lookup_gone(folio, locked);
-	return false;
+	smp_mb();	/* as in page_hva_make_stable() */
+	return likely(!(READ_ONCE(folio->flags) & PAGE_HVA_FLAGS)) ||
+	       __page_hva_lookup(folio, fgp_flags);
 }
 
 /* Whoever could not add a folio at @index must not meet a discarded one there. */
@@ -420,7 +356,7 @@ static inline bool page_hva_read_again(struct readahead_control *ractl,
 
 /**
  * page_hva_stable_or_discard - claim the content, or get rid of the folio
- * @folio: the folio or NULL; the caller holds a reference, but not its lock
+ * @folio: the folio; the caller holds a reference, but not its lock
  * @site: which hook calls
  *
  * Context: May sleep; page table locks are not held.
@@ -429,10 +365,32 @@ static inline bool page_hva_read_again(struct readahead_control *ractl,
 static inline bool page_hva_stable_or_discard(struct folio *folio,
 					      enum page_hva_site site)
 {
-	if (!folio || likely(page_hva_make_stable(folio, site)))
+	if (likely(page_hva_make_stable(folio, site)))
 		return true;
 	page_hva_discard(folio);
 	return false;
+}
+
+/**
+ * page_hva_copy - copy a page for somebody who is about to store to it
+ * @to: a new page
+ * @from: the page to copy; the caller holds a reference
+ * @vmf: the page fault
+ * @locked: the folio of @from is locked
+ *
+ * The copy ends early if the host takes @from, so there is no need to make it
+ * stable.  Then it is removed from the page cache.
+ *
+ * Context: May sleep; page table locks are not held.
+ * Return: 0, -EAGAIN if it is gone and the fault is to be repeated, or -EHWPOISON.
+ */
+static __always_inline int page_hva_copy(struct page *to, struct page *from,
+					 struct vm_fault *vmf, bool locked)
+{
+	if (page_hva_enabled() && !page_hva_skip(PAGE_HVA_SITE_COPY))
+		return __page_hva_copy(to, from, locked);
+	return copy_mc_user_highpage(to, from, vmf->address, vmf->vma) ?
+	       -EHWPOISON : 0;
 }
 
 /**
@@ -489,7 +447,8 @@ static inline bool page_hva_gup_stable(struct folio *folio,
 static inline void page_hva_mlock(struct folio *folio,
 				  struct vm_area_struct *vma)
 {
-	if (folio_test_large(folio) && vma->vm_flags & VM_LOCKED)
+	if (page_hva_enabled() && folio_test_large(folio) &&
+	    vma->vm_flags & VM_LOCKED)
 		page_hva_make_stable(folio, PAGE_HVA_SITE_MLOCK);
 }
 
@@ -517,8 +476,9 @@ static inline bool page_hva_fault_must_stay(struct vm_fault *vmf)
  * @mapping_locked: the invalidate lock of its mapping is held
  * @ret: what it did so far; a discarded folio makes it a major fault
  *
- * A fault that writes needs the content, to copy or to dirty it.  For
- * others see page_hva_fault_must_stay().
+ * A store to a shared mapping is about to dirty the folio.  One to a private
+ * mapping copies it, see page_hva_copy(); for others see
+ * page_hva_fault_must_stay().
  *
  * If the folio is gone, the fault has to wait for the I/O itself.  Its caller
  * might retry it as if for the first time (populate does), which drops the
@@ -532,74 +492,94 @@ static inline bool page_hva_fault_stable(struct folio *folio,
 					 struct vm_fault *vmf,
 					 bool mapping_locked, vm_fault_t *ret)
 {
-	if (!(*ret & VM_FAULT_MAJOR) && !(vmf->flags & FAULT_FLAG_WRITE) &&
-	    !page_hva_fault_must_stay(vmf))
-		return true;
-	if (likely(page_hva_make_stable(folio, PAGE_HVA_SITE_FAULT)))
+	bool store = vmf->flags & FAULT_FLAG_WRITE &&
+		     vmf->vma->vm_flags & VM_SHARED;
+
+	if (!page_hva_enabled() ||
+	    (!store && !(*ret & VM_FAULT_MAJOR) && !page_hva_fault_must_stay(vmf)) ||
+	    likely(page_hva_make_stable(folio, PAGE_HVA_SITE_FAULT)))
 		return true;
 	__page_hva_fault_gone(folio, vmf, mapping_locked, ret);
 	return false;
 }
 
 /**
- * page_hva_short_read - a copy from a folio of the page cache ended early
+ * page_hva_claim - claim what a reader found that can not fault
+ * @fbatch: folios, with references
+ * @iter: where they are copied to; NULL for a reader that keeps references
+ * @iocb: the read
+ * @count: how many bytes it wants
+ * @error: set to what the read is to return if this returns false
+ *
+ * A copy to user space has an exception table entry for the discard fault and
+ * needs no stable folios.
+ *
+ * Context: May sleep, unless @iocb says no.
+ * Return: true if the folios in @fbatch may be read.  What is gone, and what comes
+ * after it, is in there no more.
+ */
+static __always_inline bool page_hva_claim(struct folio_batch *fbatch,
+					   struct iov_iter *iter,
+					   struct kiocb *iocb, size_t count,
+					   int *error)
+{
+	return !page_hva_enabled() || (iter && user_backed_iter(iter)) ||
+	       __page_hva_claim(fbatch, iocb, count, error);
+}
+
+/**
+ * page_hva_read_lost - a copy from a folio of the page cache ended early
  * @folio: the folio
  * @iocb: the read
- * @pin: where to keep a reference that makes the next attempt succeed
+ * @count: how many bytes it wants from here on
  *
  * Context: May sleep, unless @iocb says no.
  * Return: 0 if the folio was discarded and the read is to be continued,
  * -EAGAIN if it was and @iocb must not wait, and -EFAULT otherwise.
  */
-static inline int page_hva_short_read(struct folio *folio, struct kiocb *iocb,
-				      struct folio **pin)
+static inline int page_hva_read_lost(struct folio *folio, struct kiocb *iocb,
+				     size_t count)
 {
 	if (!page_hva_enabled() || page_hva_skip(PAGE_HVA_SITE_SHORT_READ))
 		return -EFAULT;
-	return __page_hva_short_read(folio, iocb, pin);
+	return __page_hva_read_lost(folio, iocb, count);
 }
 
 /**
- * page_hva_read_stable - make a folio stable for a reader that can not fault
- * @folio: the folio
- * @iter: where it is copied to; NULL for a reader that keeps references
- * @iocb: the read
- * @pin: see page_hva_short_read()
- * @error: set to what the read is to return if this returns false
- *
- * A copy to user space has an exception table entry for the discard fault and
- * needs no stable folio.
- *
- * Return: true if the folio may be read.
- */
-static inline bool page_hva_read_stable(struct folio *folio,
-					struct iov_iter *iter,
-					struct kiocb *iocb, struct folio **pin,
-					int *error)
-{
-	if (!page_hva_enabled() || (iter && user_backed_iter(iter)) ||
-	    likely(page_hva_make_stable(folio, iter ? PAGE_HVA_SITE_READ :
-						      PAGE_HVA_SITE_SPLICE)))
-		return true;
-	*error = __page_hva_short_read(folio, iocb, pin);
-	return false;
-}
-
-/**
- * page_hva_gone - does reclaim have a discarded folio before it?
+ * page_hva_gone - did the host discard a folio?
  * @folio: the folio; the caller has a reference, or the lock of its LRU list
  *
- * Who accessed it, and when, does not matter any more: there is nothing to keep.
- * What is gone stays gone until the folio is out of the page cache, or has no
+ * For reclaim it does not matter then who accessed it, and when: there is nothing
+ * to keep.  What is gone stays gone until the folio is out of the page cache, or has no
  * references and is read again in its place.  Only folios that may be volatile
  * cost an ESSA.
  *
- * Return: true if the host has discarded @folio.
+ * Return: true if its content is not there.
  */
 static inline bool page_hva_gone(struct folio *folio)
 {
 	return page_hva_enabled() && folio_test_hva_volatile(folio) &&
 	       !page_hva_skip(PAGE_HVA_SITE_RECLAIM) && __page_hva_gone(folio);
+}
+
+/* The same for an entry of the page cache, which may be freed meanwhile. */
+static inline bool page_hva_entry_gone(struct folio *folio, unsigned int nr)
+{
+	return page_hva_enabled() && READ_ONCE(folio->flags) & PAGE_HVA_FLAGS &&
+	       __page_hva_entry_gone(&folio->page, nr);
+}
+
+/* The same for the page that a page table entry maps, whose lock is held. */
+static inline bool page_hva_pte_gone(struct vm_area_struct *vma,
+				     unsigned long addr, pte_t pte)
+{
+	struct folio *folio;
+
+	if (!page_hva_enabled())
+		return false;
+	folio = vm_normal_folio(vma, addr, pte);
+	return folio && folio_test_hva_volatile(folio) &&
+	       __page_hva_entry_gone(pte_page(pte), 1);
 }
 
 /**
@@ -641,13 +621,6 @@ static inline bool page_hva_refault(struct folio *folio, void *shadow)
 	return page_hva_enabled() && __page_hva_refault(folio, shadow);
 }
 
-/* Drop what page_hva_short_read() left in @pin. */
-static inline void page_hva_unpin(struct folio **pin)
-{
-	if (page_hva_enabled() && *pin)
-		__page_hva_unpin(pin);
-}
-
 /**
  * page_hva_transfer_dirty - collect what the hardware knows about stores
  * @folio: a mapped or formerly mapped folio, which the caller keeps alive
@@ -657,9 +630,9 @@ static inline void page_hva_unpin(struct folio **pin)
  *
  * Return: true if the folio was dirtied.
  */
-static inline bool page_hva_transfer_dirty(struct folio *folio)
+static __always_inline bool page_hva_transfer_dirty(struct folio *folio)
 {
-	return page_hva_enabled() && folio_test_hva_writable(folio) &&
+	return page_hva_p_enabled() && folio_test_hva_writable(folio) &&
 	       __page_hva_transfer_dirty(folio);
 }
 
@@ -670,188 +643,6 @@ static inline void page_hva_check_dirty(struct folio *folio)
 	    folio_test_hva_volatile(folio))
 		page_hva_report_dirty(folio);
 }
-
-#else /* !CONFIG_PAGE_HVA */
-
-static inline bool page_hva_enabled(void)
-{
-	return false;
-}
-
-static inline bool page_hva_make_stable(struct folio *folio,
-					enum page_hva_site site)
-{
-	return true;
-}
-
-static inline void page_hva_make_volatile(struct folio *folio, int refs,
-					  enum page_hva_moment moment)
-{
-}
-
-static inline void page_hva_put_page(struct page *page)
-{
-}
-
-static inline void page_hva_put_batch(struct folio **folios, unsigned int nr)
-{
-}
-
-static inline void page_hva_put_read(struct folio **folios, unsigned int nr)
-{
-}
-
-static inline void page_hva_unmapped(struct folio *folio, unsigned int nr)
-{
-}
-
-static inline void page_hva_aged(struct folio *folio)
-{
-}
-
-static inline void page_hva_free(struct page *page, unsigned int order)
-{
-}
-
-static inline void page_hva_freed(unsigned long pfn, unsigned int order)
-{
-}
-
-static inline void page_hva_swap_in(struct folio *folio,
-				    struct vm_area_struct *vma)
-{
-}
-
-static inline void page_hva_swap_mapped(struct folio *folio, vm_fault_t ret)
-{
-}
-
-static inline bool page_hva_swap_free(struct folio *folio)
-{
-	return true;
-}
-
-static inline bool page_hva_swap_write(struct folio *folio)
-{
-	return true;
-}
-
-static inline void page_hva_touch_user(u32 __user *uaddr)
-{
-}
-
-static inline bool page_hva_lookup(struct folio *folio, bool nocontent,
-				   bool locked)
-{
-	return true;
-}
-
-static inline void page_hva_add_collision(struct address_space *mapping,
-					  pgoff_t index, gfp_t gfp)
-{
-}
-
-static inline bool page_hva_read_again(struct readahead_control *ractl,
-				       pgoff_t index, pgoff_t mark,
-				       pgoff_t end)
-{
-	return false;
-}
-
-static inline bool page_hva_stable_or_discard(struct folio *folio,
-					      enum page_hva_site site)
-{
-	return true;
-}
-
-static inline void page_hva_discard(struct folio *folio)
-{
-}
-
-static inline void page_hva_drop_discarded(struct page *page)
-{
-}
-
-static inline bool page_hva_discard_locked(struct folio *folio)
-{
-	return false;
-}
-
-static inline bool page_hva_gup_stable(struct folio *folio,
-				       struct vm_area_struct *vma,
-				       bool referenced)
-{
-	return true;
-}
-
-static inline void page_hva_mlock(struct folio *folio,
-				  struct vm_area_struct *vma)
-{
-}
-
-static inline bool page_hva_fault_must_stay(struct vm_fault *vmf)
-{
-	return false;
-}
-
-static inline bool page_hva_fault_stable(struct folio *folio,
-					 struct vm_fault *vmf,
-					 bool mapping_locked, vm_fault_t *ret)
-{
-	return true;
-}
-
-static inline int page_hva_short_read(struct folio *folio, struct kiocb *iocb,
-				      struct folio **pin)
-{
-	return -EFAULT;
-}
-
-static inline bool page_hva_read_stable(struct folio *folio,
-					struct iov_iter *iter,
-					struct kiocb *iocb, struct folio **pin,
-					int *error)
-{
-	return true;
-}
-
-static inline bool page_hva_gone(struct folio *folio)
-{
-	return false;
-}
-
-static inline bool page_hva_sweep(struct pglist_data *pgdat,
-				  struct mem_cgroup *memcg, unsigned long nr,
-				  unsigned long *reclaimed,
-				  unsigned long *scanned)
-{
-	return false;
-}
-
-static inline void *page_hva_shadow(struct folio *folio)
-{
-	return NULL;
-}
-
-static inline bool page_hva_refault(struct folio *folio, void *shadow)
-{
-	return false;
-}
-
-static inline void page_hva_unpin(struct folio **pin)
-{
-}
-
-static inline bool page_hva_transfer_dirty(struct folio *folio)
-{
-	return false;
-}
-
-static inline void page_hva_check_dirty(struct folio *folio)
-{
-}
-
-#endif /* CONFIG_PAGE_HVA */
 
 /*
  * The hardware dirty bit of a page, split in test and clear so that the page

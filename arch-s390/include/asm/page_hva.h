@@ -10,8 +10,10 @@
 #ifndef _ASM_S390_PAGE_HVA_H
 #define _ASM_S390_PAGE_HVA_H
 
+#include <linux/jump_label.h>
 #include <linux/mm_types.h>
 #include <linux/page-flags.h>
+#include <asm/asm-extable.h>
 #include <asm/page-states.h>
 
 /**
@@ -205,7 +207,49 @@ static inline void page_clear_dirty(struct page *page)
 
 #define page_clear_dirty page_clear_dirty
 
+/**
+ * page_hva_copy_page - copy a page that may be discarded meanwhile
+ * @to: the kernel address of a stable page
+ * @from: the kernel address of the page to copy
+ *
+ * As copy_page(), with an exception table entry.  MVCL counts down what is left to
+ * do, and it is nullified by a discard fault, or does a part before it.
+ *
+ * Return: true if all of it was copied, false if @from is discarded.
+ */
+static inline bool page_hva_copy_page(void *to, void *from)
+{
+	union register_pair dst, src;
+
+	dst.even = (unsigned long)to;
+	dst.odd  = PAGE_SIZE;
+	src.even = (unsigned long)from;
+	src.odd  = 0xb0000000UL | PAGE_SIZE;
+	asm volatile(
+		"0:	mvcl	%[dst],%[src]\n"
+		"1:\n"
+		EX_TABLE(0b, 1b)
+		: [dst] "+&d" (dst.pair), [src] "+&d" (src.pair)
+		: : "memory", "cc");
+	return !(dst.odd & 0xffffff);
+}
+
 #ifdef CONFIG_PAGE_HVA
+DECLARE_STATIC_KEY_FALSE(page_hva_unused_key);
+
+/* Of a free page with PG_hva_unused: the host knows that it is unused. */
+#define PG_hva_told	PG_hva_writable
+
+void __arch_alloc_page(struct page *page, int order);
+
+/* Each page that is allocated passes here, before its first user touches it. */
+static __always_inline void arch_alloc_page(struct page *page, int order)
+{
+	if (static_branch_unlikely(&page_hva_unused_key) &&
+	    (order || page->flags & (BIT(PG_hva_unused) | BIT(PG_hva_dat))))
+		__arch_alloc_page(page, order);
+}
+
 void page_hva_hand_over(void);
 #else
 static inline void page_hva_hand_over(void)
