@@ -29,6 +29,7 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "settle.h"
 
 #define PAGE	4096
 #define PAGES	240			/* a pipe has 256 slots */
@@ -281,14 +282,6 @@ static int read_file(void)
 	return wrong_pages(buf);
 }
 
-static void drain_lru(void)
-{
-	char *p = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	must((intptr_t)p);
-	must(munmap(p, PAGE));
-}
-
 /* Prints the frames of all pages that are mapped, and remembers which. */
 static int show_frames(FILE *out)
 {
@@ -345,14 +338,14 @@ static void holder(const struct how *how, const char *name, int tell)
 	FILE *out;
 
 	signal(SIGTERM, on_end);
-	/* Or pages would wait, referenced, in a batch of a CPU where it was before. */
 	run_on(0);
 	/* Its own text and stack are not what is looked at. */
 	must(mlockall(MCL_CURRENT));
 	file = must(open(name, O_RDONLY));
 	for (int i = 0; i < 2; i++)
 		wrong += read_file();
-	drain_lru();
+	if (!access("/sys/kernel/debug/page_hva/settle", F_OK))
+		settle();
 	how->hold();
 
 	out = fdopen(tell, "w");
@@ -385,7 +378,6 @@ static void holder(const struct how *how, const char *name, int tell)
 		wrong += wrong_pages(map);
 	}
 	let_go(how);
-	drain_lru();
 	late = read_file();
 
 	snprintf(result, sizeof(result), "/tmp/locked.%s.result", how->name);

@@ -12,6 +12,7 @@
  *
  * Exit status 0: all was right.  1 and a line that begins with FAIL: it was not.
  */
+#include "settle.h"
 #include "swapping.h"
 #include <linux/futex.h>
 #include <sched.h>
@@ -147,6 +148,7 @@ static void swap_in(void)
 	must(madvise(map, SIZE, MADV_WILLNEED));
 	usleep(200000);
 	touch();
+	settle();
 }
 
 static void new_pages(void)
@@ -474,6 +476,7 @@ static void case_shmem(void)
 	usleep(200000);
 	if (swap_cached() < (long)PAGES / 2)
 		fail("%ld pages are in the swap cache after they were read", swap_cached());
+	settle();
 	if (swap_made_volatile() != before)
 		fail("%ld pages of shmem became volatile", swap_made_volatile() - before);
 	must(munlockall());

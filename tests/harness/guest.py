@@ -94,6 +94,14 @@ class Guest:
         """Wait for the guest to say that it is up, after a start or after kexec."""
         self._read_until(b"@@ready\n", time.monotonic() + timeout, "boot")
 
+    def settle(self):
+        """What was used turns volatile now, not when it was left alone for seconds."""
+        self.run("echo 1 >/sys/kernel/debug/page_hva/settle")
+
+    def hurry(self):
+        """It is left alone for a moment only, from now on."""
+        self.run("! cd /sys/kernel/debug/page_hva 2>/dev/null || echo 200 >late_ms")
+
     def stop(self):
         if self.process:
             self.process.kill()

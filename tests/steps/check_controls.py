@@ -102,12 +102,11 @@ class Skipped(Exception):
 CONTROLS = {
     "lookup": Control(stress("pwrite")),
     "swap_lookup": Control(swap_hard, disk="swap-lookup"),
-    "read": Control(stress("loop")),
+    "read": Control(stress("splice,splice-hold,sendfile,loop")),
     "short_read": Control(stress("pread")),
     "read_again": Control(read_discarded, policy="none"),
-    "splice": Control(stress("splice,splice-hold,sendfile")),
     "fault": Control(stress("copy-on-write,map-shared-write")),
-    "wp_copy": Control(hold_volatile("private-write"), policy="none"),
+    "copy": Control(hold_volatile("private-write"), policy="none"),
     "wp_shared": Control(stress("map-shared-write,read-into-mapping")),
     "gup": Control(stress("vm-readv,proc-mem,vmsplice,direct-write-from-mapping")),
     "gup_fast": Control(hold_volatile("pipe"), policy="none"),
@@ -145,6 +144,7 @@ def one(hook, control):
             filesystems.name_disks(guest)
         if control.needs and guest.run(f"ls -d {control.needs}", check=False)[0]:
             raise Skipped(f"the guest has no {control.needs}: TCG lacks the facility EDAT-1")
+        guest.hurry()
         try:
             control.act(guest, SHORT)
         except GuestError as error:

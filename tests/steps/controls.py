@@ -7,7 +7,7 @@ from harness.guest import Guest, GuestError
 from steps import stress
 
 # Hooks that make folios stable, each noticed within seconds.
-HOOKS = ["lookup", "gup", "splice"]
+HOOKS = ["lookup", "gup", "read"]
 
 
 def harness_notices(report):

@@ -139,6 +139,7 @@ class Machine:
 
 
 def volatile_pages(guest):
+    guest.settle()
     return guest.qmp.command("x-query-s390-cmma")["pages"]["vr"]
 
 
@@ -258,13 +259,13 @@ def pinned_pages(report, kernel=None):
 
 
 def private_data(report, kernel=None):
-    """What was just written turns volatile when it is read, whatever it keeps."""
+    """What was just written turns volatile, whatever it keeps, and is not read for it."""
     with Machine("none", kernel or place.kernel("fs"), "fs-private") as machine:
         for name in ("ext4", "ext4-1k", "xfs", "xfs-1k", "btrfs"):
             passed = False
             with report.test(f"file systems: {name} pages are volatile once they were "
-                             "written, synced and read"):
-                written_then_read(machine.running(), name)
+                             "written and synced"):
+                written_then_taken(machine.running(), name)
                 passed = True
             if not passed:
                 machine.stop()
@@ -296,7 +297,7 @@ def discarded_then_read(report, kernel=None):
                 machine.stop()
 
 
-def written_then_read(guest, name):
+def written_then_taken(guest, name):
     kind = KINDS[name]
     setup(guest, kind)
     file = f"{kind.directory}/big"
@@ -305,11 +306,9 @@ def written_then_read(guest, name):
     output = guest.run(f"for i in {BIG_PARTS}; do cat {DISK}$i; done | tee {file} | "
                        "md5sum && sync", timeout=300)
     written = volatile_pages(guest) - before
-    guest.run(f"dd if={file} of=/dev/null bs=64k 2>/dev/null", timeout=120)
-    read = volatile_pages(guest) - before
-    print(f"#   {name}: of {BIG // PAGE} pages {written} are volatile after they were "
-          f"written, {read} ({read * PAGE / BIG:.2%}) after they were read", flush=True)
-    assert read >= BIG // PAGE * 0.99, f"only {read * PAGE / BIG:.2%} are volatile"
+    print(f"#   {name}: of {BIG // PAGE} pages {written} ({written * PAGE / BIG:.2%}) are "
+          "volatile after they were written", flush=True)
+    assert written >= BIG // PAGE * 0.99, f"only {written * PAGE / BIG:.2%} are volatile"
     taken = guest.qmp.command("x-s390-cmma-discard", what="volatile")["discarded"]
     assert taken >= BIG // PAGE * 0.99, f"the host took {taken} pages"
     gone = counter(guest, "discards")

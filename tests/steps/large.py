@@ -22,6 +22,7 @@ def gone_and_taken(guest, blocks):
     setup(guest, KINDS["erofs"])
     text = read_file(guest)
     before = counter(guest, "discards")
+    guest.settle()
     taken = guest.qmp.command("x-s390-cmma-discard", what="volatile",
                               count=blocks)["discarded"]
     assert taken == blocks, f"the host took {taken} blocks"
@@ -37,6 +38,7 @@ def split(guest):
     """What was volatile is read after it was split, and the host took what it could."""
     setup(guest, KINDS["erofs"])
     text = read_file(guest)
+    guest.settle()
     guest.run(f"echo 1 >{SPLIT}")
     guest.qmp.command("x-s390-cmma-discard", what="volatile")
     status, again = guest.run(f"sha512sum {FILE} 2>&1", check=False)

@@ -84,6 +84,7 @@ def calm(report):
         with report.test("locking: what is locked or pinned is stable"):
             holders.start()
             for _ in range(3):
+                guest.settle()
                 guest.qmp.command("x-s390-cmma-discard", what="volatile")
                 holders.must_be(STABLE, "stable", held)
                 guest.run("echo 1 >/proc/sys/vm/drop_caches")
@@ -91,6 +92,7 @@ def calm(report):
             bad = holders.end()
             assert not bad, "\n".join(bad)
         with report.test("locking: unlocked, unmapped and read, all is volatile"):
+            guest.settle()
             holders.must_be(VOLATILE, "volatile", held)
 
 
@@ -105,6 +107,7 @@ def torture(report):
             with boot(f"locking-{policy}", properties) as guest:
                 kinds = guest.run("locked list").split()
                 holders = Holders(guest, [k for k in kinds if k not in ONFAULT])
+                guest.hurry()
                 holders.start()
                 guest.run(PRESSURE, timeout=180)
                 bad = holders.end()

@@ -53,14 +53,15 @@ def alone(kernel="debug", seconds=2):
     """One process on one vCPU: nobody else makes its pages stable, or keeps them."""
     stress.one("always", 1, False, 1, seconds=seconds, kernel=place.kernel(kernel),
                more="--procs 1", append="kunit.enable=0",
-               prepare=f"{NO_BATCHES} && {DETECTORS}", name="progress-alone")
+               prepare=f"{NO_BATCHES} && {DETECTORS}", name="progress-alone", hurry=False)
 
 
 def storm(policy, kernel="debug", seconds=4):
     """The host takes all that it may three times a second; memory is short as well."""
     stress.one(policy, 2, True, 1, seconds=seconds, kernel=place.kernel(kernel),
                append="kunit.enable=0", takes=("volatile", "unused"),
-               prepare=f"{NO_BATCHES} && {DETECTORS}", name=f"progress-storm-{policy}")
+               prepare=f"{NO_BATCHES} && {DETECTORS}", name=f"progress-storm-{policy}",
+               hurry=False)
 
 
 def requests(guest):
@@ -80,6 +81,7 @@ def again(guest, way, file, mib):
     """Reading what the host discarded over reading from a cold cache."""
     guest.run("sync && echo 3 >/proc/sys/vm/drop_caches")
     cold = read_file(guest, way, file)
+    guest.settle()
     taken = guest.qmp.command("x-s390-cmma-discard", what="volatile")["discarded"]
     assert taken >= 0.99 * (mib << 8), f"the host found only {taken} pages"
     hot = read_file(guest, way, file)

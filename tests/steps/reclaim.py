@@ -78,12 +78,14 @@ def stall(guest):
 
 def volatile(guest):
     """Pages of volatile folios that are there, and that are gone."""
+    guest.settle()
     pages = guest.qmp.command("x-query-s390-cmma")["pages"]
     return pages["vr"], pages["vz"]
 
 
 def discard(guest, count=None):
     arguments = {"count": count} if count else {}
+    guest.settle()
     guest.qmp.command("x-s390-cmma-discard", what="volatile", **arguments)
 
 
@@ -206,7 +208,8 @@ def interfaces(guest, report):
         guest.run("rm -f /tmp/go /tmp/answer; touch /tmp/go; "
                   f"mapped {FILE} read 4 /tmp/go; "
                   f"dd if={FILE} of=/dev/null bs=64k count=16 2>/dev/null; "
-                  f"mapped {FILE} write 4 /tmp/go")
+                  f"mapped {FILE} write 4 /tmp/go; "
+                  f"dd if=/dev/zero of={FILE} bs=4k seek=8 count=4 conv=notrunc 2>/dev/null")
         for event in EVENTS:
             guest.run(f"grep -q 'page_hva_{event}: pfn=0x' /sys/kernel/debug/tracing/trace "
                       f"|| {{ echo no {event}; false; }}")

@@ -58,12 +58,13 @@ def properties_of(policy, seed, takes):
 
 def one(policy, cpus, pressure, seed, *, seconds=SECONDS, kernel=place.KERNEL,
         append="", more="", prepare=None, name=None, takes=None, properties=(),
-        check=None, done=None, allow=None, memory=None):
+        check=None, done=None, allow=None, memory=None, hurry=True):
     """One guest; stress on ext4, then shortly on ramfs.  Raises when it fails.
 
     takes is what the host takes by command all the time, properties are more
     settings of the device.  check is called with the guest first, done last; allow is
-    for it, see there; memory is another size than the usual one.
+    for it, see there; memory is another size than the usual one.  With hurry pages turn
+    volatile sooner than the kernel promises for the progress of accesses.
     """
     name = name or f"stress-{policy}-{cpus}-{'pressure' if pressure else 'calm'}"
     if takes is None:
@@ -80,6 +81,8 @@ def one(policy, cpus, pressure, seed, *, seconds=SECONDS, kernel=place.KERNEL,
                log=os.path.join(place.LOGS, f"{name}.log")) as guest:
         if check:
             check(guest)
+        if hurry:
+            guest.hurry()
         if prepare:
             guest.run(prepare)
         ext4 = f"stress --dir /mnt/write --seconds {seconds} {words}"

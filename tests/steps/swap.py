@@ -61,6 +61,7 @@ def one(device, policy, seed, *, seconds=SECONDS, kernel=place.KERNEL, on="on",
                    append=f"page_hva={on} {append}", options=options,
                    log=os.path.join(place.LOGS, f"{name}.log")) as guest:
             prepare(guest, device)
+            guest.hurry()
             if act:
                 act(guest)
             if policy == "none":
