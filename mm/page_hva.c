@@ -720,12 +720,14 @@ int __page_hva_read_lost(struct folio *folio, struct kiocb *iocb, size_t count)
  * @fbatch: folios, with references
  * @iocb: the read
  * @count: how many bytes it wants
- * @error: set to what the read is to return
  *
- * Return: false if there are no folios left; the read ends.
+ * What is gone at the end of the file is replaced by the zero page: the reader, who looks
+ * at the size next, does not read it, or the file has just been extended.
+ *
+ * Return: 0 if there are folios left, or an error.
  */
-bool __page_hva_claim(struct folio_batch *fbatch, struct kiocb *iocb,
-		      size_t count, int *error)
+int __page_hva_claim(struct folio_batch *fbatch, struct kiocb *iocb,
+		     size_t count)
 {
 	unsigned int i, nr = folio_batch_count(fbatch);
 	struct folio *folio = NULL;
@@ -734,17 +736,22 @@ bool __page_hva_claim(struct folio_batch *fbatch, struct kiocb *iocb,
 		if (!page_hva_make_stable(fbatch->folios[i], PAGE_HVA_SITE_READ))
 			break;
 	if (i == nr)
-		return true;
+		return 0;
 	if (!i)
 		folio = page_hva_read_stable(fbatch->folios[0], iocb, count);
 	while (nr-- > i)
 		folio_put(fbatch->folios[nr]);
 	fbatch->nr = i;
+	if (i)
+		return 0;
 	if (IS_ERR(folio))
-		*error = PTR_ERR(folio);
-	else if (folio)
-		folio_batch_add(fbatch, folio);
-	return folio_batch_count(fbatch);
+		return PTR_ERR(folio);
+	if (!folio) {
+		folio = page_folio(ZERO_PAGE(0));
+		folio_get(folio);
+	}
+	folio_batch_add(fbatch, folio);
+	return 0;
 }
 
 /* Slow path of page_hva_copy(). */

@@ -2,8 +2,8 @@
 /*
  * Page host virtual assist: how much is volatile, and how much the host took
  *
- * /sys/kernel/mm/page_hva/volatile and .../discarded have it for the whole system,
- * and memory.page_hva for each memory cgroup, all in bytes.  Discarded memory still is
+ * /sys/kernel/mm/page_hva/ has it for the whole system, in volatile_bytes and
+ * discarded_bytes, and memory.page_hva for each memory cgroup.  Discarded memory still is
  * charged, and counts as cached, but it costs I/O to use it.
  *
  * Nobody keeps count, as that would cost something whenever a page changes its state.
@@ -64,20 +64,22 @@ static struct count count_all(struct mem_cgroup *memcg)
 	return count;
 }
 
-static ssize_t volatile_show(struct kobject *kobj, struct kobj_attribute *attr,
-			     char *buf)
+static ssize_t volatile_bytes_show(struct kobject *kobj,
+				   struct kobj_attribute *attr, char *buf)
 {
 	return sysfs_emit(buf, "%lu\n", count_all(NULL).resident << PAGE_SHIFT);
 }
 
-static ssize_t discarded_show(struct kobject *kobj, struct kobj_attribute *attr,
-			      char *buf)
+static ssize_t discarded_bytes_show(struct kobject *kobj,
+				    struct kobj_attribute *attr, char *buf)
 {
 	return sysfs_emit(buf, "%lu\n", count_all(NULL).discarded << PAGE_SHIFT);
 }
 
-static struct kobj_attribute volatile_attr = __ATTR_RO_MODE(volatile, 0400);
-static struct kobj_attribute discarded_attr = __ATTR_RO_MODE(discarded, 0400);
+static struct kobj_attribute volatile_attr =
+	__ATTR_RO_MODE(volatile_bytes, 0400);
+static struct kobj_attribute discarded_attr =
+	__ATTR_RO_MODE(discarded_bytes, 0400);
 
 static struct attribute *page_hva_attrs[] = {
 	&volatile_attr.attr,

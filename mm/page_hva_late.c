@@ -142,15 +142,15 @@ static void late_pass(struct work_struct *work)
 /* Pass until all that was marked before has been looked at. */
 void page_hva_late_now(struct page_hva_late *late)
 {
-	int pass;
+	int passes = 3;
 
 	if (!late->nr)
 		return;
-	for (pass = 0; pass < 3; pass++) {
+	do {
 		WRITE_ONCE(late->again_due, true);
 		mod_delayed_work(system_unbound_wq, &late->pass, 0);
 		flush_delayed_work(&late->pass);
-	}
+	} while (--passes && !bitmap_empty(late->waiting, late->nr));
 }
 
 /* Something is to be done everywhere, after page_hva_late_init(). */

@@ -50,24 +50,18 @@ enum page_hva_site {
 	PAGE_HVA_NR_SITES
 };
 
-#ifdef CONFIG_PAGE_HVA
-
 DECLARE_STATIC_KEY_FALSE(page_hva_key);
 DECLARE_STATIC_KEY_FALSE(page_hva_p_key);
 DECLARE_STATIC_KEY_FALSE(page_hva_unused_key);
 
+#ifdef CONFIG_PAGE_HVA
 #include <asm/page_hva.h>
 
-#define __page_hva_on(key)	static_branch_unlikely(&(key))
 /* A folio with neither of these is stable. */
 #define PAGE_HVA_FLAGS		(BIT(PG_hva_volatile) | BIT(PG_hva_lock))
-
-#else /* !CONFIG_PAGE_HVA */
-
-#define __page_hva_on(key)	false
+#else
 #define PAGE_HVA_FLAGS		0UL
-
-#endif /* CONFIG_PAGE_HVA */
+#endif
 
 /**
  * page_hva_enabled - does this kernel make folios volatile?
@@ -76,13 +70,22 @@ DECLARE_STATIC_KEY_FALSE(page_hva_unused_key);
  */
 static __always_inline bool page_hva_enabled(void)
 {
-	return __page_hva_on(page_hva_key);
+	return IS_ENABLED(CONFIG_PAGE_HVA) &&
+	       static_branch_unlikely(&page_hva_key);
 }
 
 /* Are mapped folios of the swap cache made potentially volatile, too? */
 static __always_inline bool page_hva_p_enabled(void)
 {
-	return __page_hva_on(page_hva_p_key);
+	return IS_ENABLED(CONFIG_PAGE_HVA) &&
+	       static_branch_unlikely(&page_hva_p_key);
+}
+
+/* Do free pages become unused? */
+static __always_inline bool page_hva_unused_enabled(void)
+{
+	return IS_ENABLED(CONFIG_PAGE_HVA) &&
+	       static_branch_unlikely(&page_hva_unused_key);
 }
 
 #ifdef CONFIG_PAGE_HVA_DEBUG
@@ -123,8 +126,8 @@ bool __page_hva_read_again(struct readahead_control *ractl, pgoff_t index,
 			   pgoff_t mark, pgoff_t end);
 void __page_hva_fault_gone(struct folio *folio, struct vm_fault *vmf,
 			   bool mapping_locked, vm_fault_t *ret);
-bool __page_hva_claim(struct folio_batch *fbatch, struct kiocb *iocb,
-		      size_t count, int *error);
+int __page_hva_claim(struct folio_batch *fbatch, struct kiocb *iocb,
+		     size_t count);
 int __page_hva_read_lost(struct folio *folio, struct kiocb *iocb,
 			 size_t count);
 int __page_hva_copy(struct page *to, struct page *from, bool locked);
@@ -203,7 +206,7 @@ static __always_inline void page_hva_candidate(struct folio *folio)
  */
 static __always_inline bool page_hva_must_free_stable(struct page *page)
 {
-	return !__page_hva_on(page_hva_unused_key) || want_init_on_free() ||
+	return !page_hva_unused_enabled() || want_init_on_free() ||
 	       page_hva_p_enabled();
 }
 
@@ -232,7 +235,7 @@ static __always_inline void page_hva_free(struct page *page, unsigned int order)
 static __always_inline void page_hva_freed(unsigned long pfn,
 					   unsigned int order)
 {
-	if (__page_hva_on(page_hva_unused_key))
+	if (page_hva_unused_enabled())
 		__page_hva_freed(pfn, order);
 }
 
@@ -509,22 +512,21 @@ static inline bool page_hva_fault_stable(struct folio *folio,
  * @iter: where they are copied to; NULL for a reader that keeps references
  * @iocb: the read
  * @count: how many bytes it wants
- * @error: set to what the read is to return if this returns false
  *
  * A copy to user space has an exception table entry for the discard fault and
  * needs no stable folios.
  *
  * Context: May sleep, unless @iocb says no.
- * Return: true if the folios in @fbatch may be read.  What is gone, and what comes
- * after it, is in there no more.
+ * Return: 0 if the folios in @fbatch may be read; what is gone, and what comes after
+ * it, is in there no more.  An error if there is none left.
  */
-static __always_inline bool page_hva_claim(struct folio_batch *fbatch,
-					   struct iov_iter *iter,
-					   struct kiocb *iocb, size_t count,
-					   int *error)
+static __always_inline int page_hva_claim(struct folio_batch *fbatch,
+					  struct iov_iter *iter,
+					  struct kiocb *iocb, size_t count)
 {
-	return !page_hva_enabled() || (iter && user_backed_iter(iter)) ||
-	       __page_hva_claim(fbatch, iocb, count, error);
+	if (!page_hva_enabled() || (iter && user_backed_iter(iter)))
+		return 0;
+	return __page_hva_claim(fbatch, iocb, count);
 }
 
 /**

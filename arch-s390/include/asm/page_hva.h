@@ -95,7 +95,10 @@ static inline void page_hva_set_stable_data(struct page *page)
 	/* On an LRU list others change the flags of the page at the same time. */
 	if (test_bit(PG_hva_dat, &page->flags))
 		clear_bit(PG_hva_dat, &page->flags);
-	__arch_set_page_nodat(page_to_virt(page), 1);
+	if (cmma_flag < 2)
+		essa(page_to_phys(page), ESSA_SET_STABLE);
+	else
+		essa(page_to_phys(page), ESSA_SET_STABLE_NODAT);
 }
 
 /**
