@@ -22,6 +22,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#include "settle.h"
 
 #define PROFILE "/sys/kernel/debug/tracing/kprobe_profile"
 #define STOP "/tmp/stop"
@@ -114,7 +115,7 @@ static void copy(const char *way, const char *path, long pages)
 		if (to < 0)
 			err(1, "%s", name);
 	}
-	/* What a page fault had to read stays, what pread() has read may go. */
+	/* What was read may go. */
 	for (nr = 1; nr < pages; nr += 2)
 		(void)map[nr * PAGE];
 	for (nr = 0; nr < pages; nr += 2) {
@@ -122,6 +123,7 @@ static void copy(const char *way, const char *path, long pages)
 			err(1, "page %ld", nr);
 		compare(nr);
 	}
+	settle();
 	/* Once more, so that a sample does not count itself. */
 	take(&before);
 	take(&before);

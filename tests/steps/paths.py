@@ -27,18 +27,18 @@ class Count(NamedTuple):
 
 
 COUNTS = {
-    "pread-4k": Count(954.6, 991.6, 0),
-    "pread-1m": Count(222.1, 244.6, 0),
-    "readv": Count(329.4, 352.4, 0),
-    "fault": Count(906.3, 922.8, 0),
-    "private-write": Count(3159.5, 3433.4, 2),
-    "read-then-write": Count(3545.3, 3598.3, 0),
-    "anonymous": Count(2826.6, 2872.4, 0),
-    "splice": Count(483.9, 714.2, 2),
-    "mlock": Count(1538.0, 1546.0, 0),
-    "uncached": Count(3330.3, 3636.0, 2),
-    "truncate": Count(1265.0, 1320.5, 1.04),
-    "tmpfs": Count(3462.3, 3491.7, 0),
+    "pread-4k": Count(952.6, 956.6, 0),
+    "pread-1m": Count(220.1, 220.3, 0),
+    "readv": Count(327.4, 327.7, 0),
+    "fault": Count(904.8, 905.3, 0),
+    "private-write": Count(3154.0, 3202.2, 0),
+    "read-then-write": Count(3537.4, 3560.9, 0),
+    "anonymous": Count(2818.3, 2812.8, 0),
+    "splice": Count(483.2, 495.7, 0),
+    "mlock": Count(1530.6, 1545.5, 0),
+    "uncached": Count(3336.7, 3519.7, 1.94),
+    "truncate": Count(1264.9, 1277.6, 0),
+    "tmpfs": Count(3457.5, 3460.0, 0),
 }
 
 

@@ -8,6 +8,7 @@ from harness import place
 from harness.guest import Guest
 
 TRACING = "/sys/kernel/debug/tracing"
+SETTLE = "echo 1 >/sys/kernel/debug/page_hva/settle"
 FILE, PAGES = "/mnt/write/probed.data", 256
 PROGRAM, CALLS, RUNS = "/mnt/write/probed", 100, 5
 COPIED = PAGES // 2
@@ -86,11 +87,11 @@ def texts(guest, report):
     with report.test("probes: in a program whose text is discarded"):
         for number, offset in enumerate(offsets):
             # The copy of the instruction is read from the page cache, which has it no more.
-            guest.run(f"cat {PROGRAM} >/dev/null; echo 'p:hva/text{number} "
+            guest.run(f"cat {PROGRAM} >/dev/null; {SETTLE}; echo 'p:hva/text{number} "
                       f"{PROGRAM}:{offset}' >>{TRACING}/uprobe_events")
         guest.run(f"echo 1 >{TRACING}/events/hva/enable")
         before = user_faults(guest)
-        guest.run(f"i=0; while [ $i -lt {RUNS} ]; do cat {PROGRAM} >/dev/null; "
+        guest.run(f"i=0; while [ $i -lt {RUNS} ]; do cat {PROGRAM} >/dev/null; {SETTLE}; "
                   f"{PROGRAM} call {CALLS} >/dev/null || exit 1; i=$((i + 1)); done")
         faults = user_faults(guest) - before
         print(f"#   {faults} discard faults, hits {hits(guest)}", flush=True)
@@ -98,7 +99,8 @@ def texts(guest, report):
         assert hits(guest) == [CALLS * RUNS] * len(offsets), "not each call was counted"
     with report.test("probes: set while the program runs"):
         # Not removed: 6.12 may take a probe that has just gone for an illegal operation.
-        guest.run(f"echo 0 >{TRACING}/events/hva/enable; cat {PROGRAM} >/dev/null")
+        guest.run(f"echo 0 >{TRACING}/events/hva/enable; cat {PROGRAM} >/dev/null; "
+                  f"{SETTLE}")
         before = hits(guest)
         calls = int(guest.run(
             f"{PROGRAM} call 0 >/tmp/calls & until [ -s /tmp/calls ]; do sleep 0.1; done; "
