@@ -8,7 +8,7 @@
  *
  * Nobody keeps count, as that would cost something whenever a page changes its state.
  * Whoever asks has the flags of all pages looked at, and the host asked about those
- * that may be discarded: a few thousand instructions for a MiB that is volatile.
+ * that may be discarded.
  */
 #include <linux/capability.h>
 #include <linux/cgroup.h>
