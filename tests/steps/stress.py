@@ -58,14 +58,17 @@ def properties_of(policy, seed, takes):
 
 def one(policy, cpus, pressure, seed, *, seconds=SECONDS, kernel=place.KERNEL,
         append="", more="", prepare=None, name=None, takes=None, properties=(),
-        check=None, done=None, allow=None, memory=None, hurry=True):
+        check=None, done=None, allow=None, memory=None, hurry=None):
     """One guest; stress on ext4, then shortly on ramfs.  Raises when it fails.
 
     takes is what the host takes by command all the time, properties are more
     settings of the device.  check is called with the guest first, done last; allow is
     for it, see there; memory is another size than the usual one.  With hurry pages turn
-    volatile sooner than the kernel promises for the progress of accesses.
+    volatile sooner than the kernel promises for the progress of accesses.  Kernels with
+    debug options are too slow for that: they would read the same pages over and over.
     """
+    if hurry is None:
+        hurry = kernel == place.KERNEL
     name = name or f"stress-{policy}-{cpus}-{'pressure' if pressure else 'calm'}"
     if takes is None:
         takes = ("volatile", "unused") if policy == "none" else ()
