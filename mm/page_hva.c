@@ -141,10 +141,9 @@ static nokprobe_inline bool page_hva_large_count_ok(struct folio *folio,
  * between them is counted in one of them only.
  */
 static nokprobe_inline bool page_hva_counts_ok(struct folio *folio,
-					       enum page_hva_moment moment,
-					       bool *mapped)
+					       bool read_end, bool *mapped)
 {
-	const int refs = moment == PAGE_HVA_LEFT_ALONE;	/* the caller's */
+	const int refs = !read_end;	/* the caller's */
 	union {
 		u64 both;
 		struct {
@@ -163,21 +162,21 @@ static nokprobe_inline bool page_hva_counts_ok(struct folio *folio,
 
 	count.both = READ_ONCE(*(u64 *)&folio->_mapcount);
 	*mapped = count.mapcount != -1;
-	if (*mapped && moment != PAGE_HVA_LEFT_ALONE)
+	if (*mapped && read_end)
 		return false;
 	/* _mapcount starts at -1, and the page cache has a reference. */
 	return count.refcount == count.mapcount + 1 + 1 + refs;
 }
 
 static nokprobe_inline bool page_hva_flags_ok(struct folio *folio,
-					      enum page_hva_moment moment)
+					      bool read_end)
 {
 	const unsigned long set = BIT(PG_uptodate) | BIT(PG_lru);
 	unsigned long flags = READ_ONCE(folio->flags);
 
 	/* The lock is ours, and so is the read that was good. */
 	flags ^= BIT(PG_locked);
-	if (moment == PAGE_HVA_READ_END)
+	if (read_end)
 		flags ^= BIT(PG_uptodate);
 	return (flags & (set | BIT(PG_locked))) == set &&
 	       page_hva_flags_eligible(flags);
@@ -200,20 +199,19 @@ static nokprobe_inline bool page_hva_can_writeback(struct address_space *mapping
  */
 static nokprobe_inline bool page_hva_mapping_ok(struct folio *folio)
 {
+	const unsigned long clear = BIT(AS_EXITING) | BIT(AS_UNEVICTABLE) |
+				    BIT(AS_RELEASE_ALWAYS);
 	struct address_space *mapping = READ_ONCE(folio->mapping);
 
 	if (!mapping || (unsigned long)mapping & PAGE_MAPPING_FLAGS)
 		return false;
 	if (mapping_writably_mapped(mapping) && !page_hva_can_writeback(mapping))
 		return false;
-	return mapping->a_ops->read_folio && !mapping_exiting(mapping) &&
-	       !mapping_unevictable(mapping) && !mapping_release_always(mapping);
+	return mapping->a_ops->read_folio && !(READ_ONCE(mapping->flags) & clear);
 }
 
-/**
- * page_hva_make_volatile - let the host discard a folio if that is safe
- * @folio: the folio; the caller holds its lock
- * @moment: what the caller has just done with it
+/*
+ * Let the host discard a folio if that is safe.
  *
  * The counts prove that at the time of the snapshot only the page cache, page
  * tables and the caller had a reference.  Whoever took one later finds the
@@ -227,23 +225,21 @@ static nokprobe_inline bool page_hva_mapping_ok(struct folio *folio)
  * Context: Any; gives up rather than wait.
  * Return: true if the folio is volatile now.
  */
-bool page_hva_make_volatile(struct folio *folio, enum page_hva_moment moment)
+static nokprobe_inline bool __page_hva_make_volatile(struct folio *folio,
+						     bool read_end, bool swap)
 {
-	const bool swap = folio_test_swapbacked(folio);
 	unsigned long irqflags;
 	bool ok = false, mapped;
 
-	if (swap && page_hva_swap_excluded(folio))
-		return false;
 	local_irq_save(irqflags);
 	if (!bit_spin_trylock(PG_hva_lock, folio_flags(folio, 0)))
 		goto out;
 	smp_mb();	/* lock bit before counts, pairs with make_stable */
-	if (!page_hva_counts_ok(folio, moment, &mapped)) {
+	if (!page_hva_counts_ok(folio, read_end, &mapped)) {
 		page_hva_count(PAGE_HVA_COUNT_BUSY);
 	} else {
 		smp_rmb();	/* counts before flags: dirty, then put */
-		ok = page_hva_flags_ok(folio, moment) &&
+		ok = page_hva_flags_ok(folio, read_end) &&
 		     (swap ? page_hva_swap_eligible(folio, mapped) :
 			     page_hva_mapping_ok(folio));
 	}
@@ -268,14 +264,30 @@ out:
 		trace_page_hva_make_volatile(folio);
 	return ok;
 }
+
+/**
+ * page_hva_make_volatile - let the host discard a folio that was left alone
+ * @folio: the folio, which may be mapped; the caller has its lock and a reference
+ *
+ * Context: Any; gives up rather than wait.
+ * Return: true if the folio is volatile now.
+ */
+bool page_hva_make_volatile(struct folio *folio)
+{
+	const bool swap = folio_test_swapbacked(folio);
+
+	return !(swap && page_hva_swap_excluded(folio)) &&
+	       __page_hva_make_volatile(folio, false, swap);
+}
 NOKPROBE_SYMBOL(page_hva_make_volatile);
 
 /* Slow path of page_hva_read_end(). */
 void __page_hva_read_end(struct folio *folio)
 {
-	if (page_hva_flags_eligible(READ_ONCE(folio->flags)))
-		page_hva_make_volatile(folio, PAGE_HVA_READ_END);
+	if (!folio_test_swapbacked(folio))
+		__page_hva_make_volatile(folio, true, false);
 }
+NOKPROBE_SYMBOL(__page_hva_read_end);
 
 /**
  * __page_hva_free - volatile pages are being freed
@@ -658,19 +670,25 @@ static bool page_hva_is_gone_at(struct address_space *mapping, pgoff_t index)
 	return gone;
 }
 
-/*
- * Removes a discarded folio that is read, and reads others along with it as a read does
- * that does not find it.  They may be discarded again at once, so this sees to it that
- * the one that comes next is there and stable.  It is read with a reference held; and
- * when that is put it stays stable for some seconds, see page_hva_candidate().
+/**
+ * __page_hva_read_lost - slow path of page_hva_read_lost()
+ * @folio: the folio that is in the way of a read
+ * @iocb: the read
+ * @count: how many bytes it wants from here on
+ *
+ * Removes the folio, and reads others along with it as a read does that does not find
+ * it.  They may be discarded again at once, so this sees to it that the one that comes
+ * next is there and stable.  It is read with a reference held; and when that is put it
+ * stays stable for some seconds, see page_hva_candidate().
  *
  * The folio may have been truncated meanwhile.  Then reading goes on with
  * whatever the file has there now, just as if it had come a little later.
  *
- * Returns a folio with a reference, or an error; NULL at the end of the file.
+ * Context: May sleep, unless @iocb says no.
+ * Return: 0 if the read may go on, -EFAULT if @folio is not gone, -EAGAIN, or another
+ * error.
  */
-static struct folio *page_hva_read_stable(struct folio *folio,
-					  struct kiocb *iocb, size_t count)
+int __page_hva_read_lost(struct folio *folio, struct kiocb *iocb, size_t count)
 {
 	struct file *file = iocb->ki_filp;
 	struct address_space *mapping = file->f_mapping;
@@ -678,9 +696,9 @@ static struct folio *page_hva_read_stable(struct folio *folio,
 	pgoff_t index = max_t(pgoff_t, folio->index, iocb->ki_pos >> PAGE_SHIFT);
 
 	if (!page_hva_is_gone(folio))
-		return ERR_PTR(-EFAULT);
+		return -EFAULT;
 	if (iocb->ki_flags & (IOCB_NOWAIT | IOCB_NOIO | IOCB_WAITQ))
-		return ERR_PTR(-EAGAIN);
+		return -EAGAIN;
 	page_hva_discard(folio);
 	if (time_after_eq(jiffies, READ_ONCE(page_hva_quick_host)))
 		page_cache_sync_readahead(mapping, &file->f_ra, file, index,
@@ -688,69 +706,14 @@ static struct folio *page_hva_read_stable(struct folio *folio,
 	if (page_hva_is_gone_at(mapping, index))
 		WRITE_ONCE(page_hva_quick_host, jiffies + HZ);
 	if ((loff_t)index << PAGE_SHIFT >= i_size_read(mapping->host))
-		return NULL;
+		return 0;
 
 	filemap_invalidate_lock_shared(mapping);
 	folio = read_cache_folio(mapping, index, NULL, file);
 	filemap_invalidate_unlock_shared(mapping);
-	return folio;
-}
-
-/**
- * __page_hva_read_lost - slow path of page_hva_read_lost()
- * @folio: a folio that is read
- * @iocb: the read
- * @count: how many bytes it wants from here on
- *
- * Context: May sleep, unless @iocb says no.
- * Return: 0 if the read may go on, -EAGAIN, or another error.
- */
-int __page_hva_read_lost(struct folio *folio, struct kiocb *iocb, size_t count)
-{
-	folio = page_hva_read_stable(folio, iocb, count);
 	if (IS_ERR(folio))
 		return PTR_ERR(folio);
-	if (folio)
-		folio_put(folio);
-	return 0;
-}
-
-/**
- * __page_hva_claim - slow path of page_hva_claim()
- * @fbatch: folios, with references
- * @iocb: the read
- * @count: how many bytes it wants
- *
- * What is gone at the end of the file is replaced by the zero page: the reader, who looks
- * at the size next, does not read it, or the file has just been extended.
- *
- * Return: 0 if there are folios left, or an error.
- */
-int __page_hva_claim(struct folio_batch *fbatch, struct kiocb *iocb,
-		     size_t count)
-{
-	unsigned int i, nr = folio_batch_count(fbatch);
-	struct folio *folio = NULL;
-
-	for (i = 0; i < nr; i++)
-		if (!page_hva_make_stable(fbatch->folios[i], PAGE_HVA_SITE_READ))
-			break;
-	if (i == nr)
-		return 0;
-	if (!i)
-		folio = page_hva_read_stable(fbatch->folios[0], iocb, count);
-	while (nr-- > i)
-		folio_put(fbatch->folios[nr]);
-	fbatch->nr = i;
-	if (i)
-		return 0;
-	if (IS_ERR(folio))
-		return PTR_ERR(folio);
-	if (!folio) {
-		folio = page_folio(ZERO_PAGE(0));
-		folio_get(folio);
-	}
-	folio_batch_add(fbatch, folio);
+	folio_put(folio);
 	return 0;
 }
 

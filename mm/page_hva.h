@@ -8,16 +8,6 @@
 #include <linux/page_hva.h>
 #include <linux/workqueue.h>
 
-/**
- * enum page_hva_moment - what a caller of page_hva_make_volatile() just did
- * @PAGE_HVA_READ_END: read the folio, which is not uptodate yet
- * @PAGE_HVA_LEFT_ALONE: found it, and has one reference; it may be mapped
- */
-enum page_hva_moment {
-	PAGE_HVA_READ_END,
-	PAGE_HVA_LEFT_ALONE,
-};
-
 /* No folio with one of these turns volatile. */
 #define PAGE_HVA_FLAGS_CLEAR	(BIT(PG_writeback) | BIT(PG_dirty) |	\
 				 BIT(PG_arch_1) | BIT(PG_reserved) |	\
@@ -34,7 +24,7 @@ static inline bool page_hva_flags_eligible(unsigned long flags)
 	return !(flags & PAGE_HVA_FLAGS_CLEAR);
 }
 
-bool page_hva_make_volatile(struct folio *folio, enum page_hva_moment moment);
+bool page_hva_make_volatile(struct folio *folio);
 bool page_hva_swap_excluded(struct folio *folio);
 bool page_hva_swap_eligible(struct folio *folio, bool mapped);
 void page_hva_swap_discard(struct folio *folio);

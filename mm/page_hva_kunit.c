@@ -84,7 +84,7 @@ static void hva_exit(struct kunit *test)
 
 static bool hva_try(struct hva_test *t)
 {
-	return page_hva_make_volatile(t->folio, PAGE_HVA_LEFT_ALONE);
+	return page_hva_make_volatile(t->folio);
 }
 
 /* Each helper leaves the usage state that its name says. */

@@ -43,7 +43,8 @@ static bool in_locked_memory(struct folio *folio)
 	struct vm_area_struct *vma;
 	bool locked = false;
 
-	if (folio_test_anon(folio))
+	if (folio_test_anon(folio) ||
+	    page_hva_skip(PAGE_HVA_SITE_LOCKED_MEMORY))
 		return false;
 	if (!i_mmap_trylock_read(mapping))
 		return true;
@@ -68,9 +69,11 @@ static bool in_locked_memory(struct folio *folio)
  */
 static bool release_private(struct folio *folio)
 {
+	int known = folio_mapcount(folio) + folio_nr_pages(folio) + 1 + 1;
+
 	return !folio_test_private(folio) ||
-	       (folio_ref_count(folio) ==
-		folio_mapcount(folio) + folio_nr_pages(folio) + 1 + 1 &&
+	       ((folio_ref_count(folio) == known ||
+		 page_hva_skip(PAGE_HVA_SITE_PRIVATE)) &&
 		filemap_release_folio(folio, GFP_NOWAIT | __GFP_NOWARN));
 }
 
@@ -101,7 +104,7 @@ static bool in_use(struct folio *folio)
 	     (folio_test_large(folio) || in_locked_memory(folio))) ||
 	    !release_private(folio))
 		return true;
-	return !page_hva_make_volatile(folio, PAGE_HVA_LEFT_ALONE);
+	return !page_hva_make_volatile(folio);
 }
 
 /*

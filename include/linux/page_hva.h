@@ -16,6 +16,7 @@
 #include <linux/highmem.h>
 #include <linux/jump_label.h>
 #include <linux/mm.h>
+#include <linux/pagevec.h>
 #include <linux/swap.h>
 #include <linux/uaccess.h>
 #include <linux/uio.h>
@@ -47,6 +48,15 @@ enum page_hva_site {
 	PAGE_HVA_SITE_SWAP_FREE,
 	PAGE_HVA_SITE_SWAP_WRITE,
 	PAGE_HVA_SITE_HAND_OVER,
+	PAGE_HVA_SITE_READ_END,
+	PAGE_HVA_SITE_CANDIDATE,
+	PAGE_HVA_SITE_LOCKED_MEMORY,
+	PAGE_HVA_SITE_PRIVATE,
+	PAGE_HVA_SITE_IN_CORE,
+	PAGE_HVA_SITE_REFAULT,
+	PAGE_HVA_SITE_SWAP_IN,
+	PAGE_HVA_SITE_SWAP_DIRTY,
+	PAGE_HVA_SITE_TOUCH_USER,
 	PAGE_HVA_NR_SITES
 };
 
@@ -126,8 +136,6 @@ bool __page_hva_read_again(struct readahead_control *ractl, pgoff_t index,
 			   pgoff_t mark, pgoff_t end);
 void __page_hva_fault_gone(struct folio *folio, struct vm_fault *vmf,
 			   bool mapping_locked, vm_fault_t *ret);
-int __page_hva_claim(struct folio_batch *fbatch, struct kiocb *iocb,
-		     size_t count);
 int __page_hva_read_lost(struct folio *folio, struct kiocb *iocb,
 			 size_t count);
 int __page_hva_copy(struct page *to, struct page *from, bool locked);
@@ -179,7 +187,7 @@ static __always_inline bool page_hva_make_stable(struct folio *folio,
  */
 static __always_inline void page_hva_read_end(struct folio *folio)
 {
-	if (page_hva_enabled())
+	if (page_hva_enabled() && !page_hva_skip(PAGE_HVA_SITE_READ_END))
 		__page_hva_read_end(folio);
 }
 
@@ -194,7 +202,7 @@ static __always_inline void page_hva_read_end(struct folio *folio)
  */
 static __always_inline void page_hva_candidate(struct folio *folio)
 {
-	if (page_hva_enabled())
+	if (page_hva_enabled() && !page_hva_skip(PAGE_HVA_SITE_CANDIDATE))
 		__page_hva_candidate(folio_pfn(folio));
 }
 
@@ -250,7 +258,8 @@ static __always_inline void page_hva_freed(unsigned long pfn,
 static inline void page_hva_swap_in(struct folio *folio,
 				    struct vm_area_struct *vma)
 {
-	if (page_hva_p_enabled() && !(vma->vm_flags & VM_LOCKED))
+	if (page_hva_p_enabled() && !(vma->vm_flags & VM_LOCKED) &&
+	    !page_hva_skip(PAGE_HVA_SITE_SWAP_IN))
 		__page_hva_swap_in(folio);
 }
 
@@ -269,7 +278,8 @@ static inline void page_hva_touch_user(u32 __user *uaddr)
 {
 	u32 value;
 
-	if (page_hva_p_enabled() && get_user(value, uaddr))
+	if (page_hva_p_enabled() && !page_hva_skip(PAGE_HVA_SITE_TOUCH_USER) &&
+	    get_user(value, uaddr))
 		return;	/* The caller will find out. */
 }
 
@@ -428,31 +438,13 @@ static inline bool page_hva_gup_stable(struct folio *folio,
 				       struct vm_area_struct *vma,
 				       bool referenced)
 {
-	if ((!referenced && !(vma->vm_flags & VM_LOCKED)) ||
+	if (!page_hva_enabled() ||
+	    (!referenced && !(vma->vm_flags & VM_LOCKED)) ||
 	    likely(page_hva_make_stable(folio, PAGE_HVA_SITE_GUP)))
 		return true;
 	if (!referenced)
 		folio_get(folio);
 	return false;
-}
-
-/**
- * page_hva_mlock - a page of @folio is mapped in memory that is being locked
- * @folio: the folio
- * @vma: where it is mapped
- *
- * mlock_folio() is told of those large folios only that are locked and mapped
- * as a whole.  For the others a page is enough: while it is mapped, a large
- * folio does not turn volatile.
- *
- * Context: The page table lock is held, which keeps the mapping's reference.
- */
-static inline void page_hva_mlock(struct folio *folio,
-				  struct vm_area_struct *vma)
-{
-	if (page_hva_enabled() && folio_test_large(folio) &&
-	    vma->vm_flags & VM_LOCKED)
-		page_hva_make_stable(folio, PAGE_HVA_SITE_MLOCK);
 }
 
 /**
@@ -506,27 +498,41 @@ static inline bool page_hva_fault_stable(struct folio *folio,
 	return false;
 }
 
+/* Can a reader to @iter not fault?  A copy to user memory can, in the exception table. */
+static __always_inline bool page_hva_must_claim(struct iov_iter *iter)
+{
+	return page_hva_enabled() && !user_backed_iter(iter);
+}
+
 /**
- * page_hva_claim - claim what a reader found that can not fault
+ * page_hva_claim - claim what a reader found that can not fault, or keeps references
  * @fbatch: folios, with references
- * @iter: where they are copied to; NULL for a reader that keeps references
  * @iocb: the read
  * @count: how many bytes it wants
  *
- * A copy to user space has an exception table entry for the discard fault and
- * needs no stable folios.
+ * This is not in mm/page_hva.c as the compiler has to see that nobody keeps the address
+ * of @fbatch: filemap_read() has a part of it in registers.
  *
- * Context: May sleep, unless @iocb says no.
- * Return: 0 if the folios in @fbatch may be read; what is gone, and what comes after
- * it, is in there no more.  An error if there is none left.
+ * Context: May sleep, unless @iocb says no; called if page_hva_enabled() only.
+ * Return: 0 or an error.  What is gone, and what comes after it, is not in @fbatch any
+ * more.  If nothing is left, the reader has to look again unless there is an error.
  */
-static __always_inline int page_hva_claim(struct folio_batch *fbatch,
-					  struct iov_iter *iter,
-					  struct kiocb *iocb, size_t count)
+static noinline __maybe_unused int page_hva_claim(struct folio_batch *fbatch,
+						  struct kiocb *iocb,
+						  size_t count)
 {
-	if (!page_hva_enabled() || (iter && user_backed_iter(iter)))
-		return 0;
-	return __page_hva_claim(fbatch, iocb, count);
+	unsigned int i, nr = folio_batch_count(fbatch);
+	int error = 0;
+
+	for (i = 0; i < nr; i++)
+		if (!page_hva_make_stable(fbatch->folios[i], PAGE_HVA_SITE_READ))
+			break;
+	if (!i && nr)
+		error = __page_hva_read_lost(fbatch->folios[0], iocb, count);
+	while (nr-- > i)
+		folio_put(fbatch->folios[nr]);
+	fbatch->nr = i;
+	return error;
 }
 
 /**
@@ -568,6 +574,7 @@ static inline bool page_hva_gone(struct folio *folio)
 static inline bool page_hva_entry_gone(struct folio *folio, unsigned int nr)
 {
 	return page_hva_enabled() && READ_ONCE(folio->flags) & PAGE_HVA_FLAGS &&
+	       !page_hva_skip(PAGE_HVA_SITE_IN_CORE) &&
 	       __page_hva_entry_gone(&folio->page, nr);
 }
 
@@ -577,7 +584,7 @@ static inline bool page_hva_pte_gone(struct vm_area_struct *vma,
 {
 	struct folio *folio;
 
-	if (!page_hva_enabled())
+	if (!page_hva_enabled() || page_hva_skip(PAGE_HVA_SITE_IN_CORE))
 		return false;
 	folio = vm_normal_folio(vma, addr, pte);
 	return folio && folio_test_hva_volatile(folio) &&
@@ -620,7 +627,8 @@ static inline void *page_hva_shadow(struct folio *folio)
  */
 static inline bool page_hva_refault(struct folio *folio, void *shadow)
 {
-	return page_hva_enabled() && __page_hva_refault(folio, shadow);
+	return page_hva_enabled() && !page_hva_skip(PAGE_HVA_SITE_REFAULT) &&
+	       __page_hva_refault(folio, shadow);
 }
 
 /**
@@ -635,6 +643,7 @@ static inline bool page_hva_refault(struct folio *folio, void *shadow)
 static __always_inline bool page_hva_transfer_dirty(struct folio *folio)
 {
 	return page_hva_p_enabled() && folio_test_hva_writable(folio) &&
+	       !page_hva_skip(PAGE_HVA_SITE_SWAP_DIRTY) &&
 	       __page_hva_transfer_dirty(folio);
 }
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * mapped FILE read|write|hold PAGES GO: map a file privately, wait until the file GO exists,
+ * mapped FILE read|write|hold|look PAGES GO: map a file privately, wait until the file GO exists,
  * access each page once, and print the major and minor faults.  read and write do so in no way
  * that readahead likes; hold maps it twice, which makes the pages more worth to reclaim, and
- * keeps the mappings until GO is gone.
+ * keeps the mappings until GO is gone.  look does so as well, and prints then how many pages are
+ * in core by mincore() where they are mapped, and where they are not, and by cachestat() how
+ * many are cached, and how many were evicted.
  */
 #include <err.h>
 #include <fcntl.h>
@@ -12,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static struct rusage usage(void)
@@ -20,6 +23,32 @@ static struct rusage usage(void)
 
 	getrusage(RUSAGE_SELF, &ru);
 	return ru;
+}
+
+static long in_core(void *map, long pages)
+{
+	unsigned char vec[pages];
+	long i, sum = 0;
+
+	if (mincore(map, pages * 4096, vec))
+		err(1, "mincore");
+	for (i = 0; i < pages; i++)
+		sum += vec[i] & 1;
+	return sum;
+}
+
+static void look(int fd, void *map, long pages)
+{
+	struct { unsigned long long offset, length; } range = { 0, pages * 4096 };
+	struct { unsigned long long cache, dirty, writeback, evicted, recently; } stat;
+	void *untouched = mmap(NULL, pages * 4096, PROT_READ, MAP_PRIVATE, fd, 0);
+
+	if (untouched == MAP_FAILED)
+		err(1, "mmap");
+	if (syscall(451 /* cachestat */, fd, &range, &stat, 0))
+		err(1, "cachestat");
+	printf("mapped %ld unmapped %ld cached %llu evicted %llu\n", in_core(map, pages),
+	       in_core(untouched, pages), stat.cache, stat.evicted);
 }
 
 int main(int argc, char **argv)
@@ -31,9 +60,9 @@ int main(int argc, char **argv)
 	int fd, write, hold;
 
 	if (argc != 5)
-		errx(2, "usage: mapped FILE read|write|hold PAGES GO");
+		errx(2, "usage: mapped FILE read|write|hold|look PAGES GO");
 	write = !strcmp(argv[2], "write");
-	hold = !strcmp(argv[2], "hold");
+	hold = !strcmp(argv[2], "hold") || !strcmp(argv[2], "look");
 	pages = atol(argv[3]);
 	fd = open(argv[1], O_RDONLY);
 	if (fd < 0)
@@ -63,5 +92,7 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	while (hold && !access(argv[4], F_OK))
 		usleep(10000);
+	if (!strcmp(argv[2], "look"))
+		look(fd, (void *)map, pages);
 	return 0;
 }

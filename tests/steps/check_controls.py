@@ -55,6 +55,7 @@ def hold_volatile(way):
     """Lock, pin or write what is mapped, and volatile, after a host took what it may."""
     def act(guest, _):
         guest.run(f"locked start {way} /mnt/write/locked")
+        guest.settle()
         guest.qmp.command("x-s390-cmma-discard", what="volatile")
         guest.run(f"locked end {way}")
     return act
@@ -66,6 +67,54 @@ def read_discarded(guest, _):
     requests, _ = progress.again(guest, "read", progress.FILE, 4)
     if requests > progress.REQUESTS:
         raise GuestError(f"FAIL to read again takes {requests:.1f} times the requests")
+
+
+def some_volatile(guest, command, settle):
+    """The command leaves 8 MiB that are volatile."""
+    guest.run("echo 2000 >/sys/kernel/debug/page_hva/late_ms; "
+              "rm -f /mnt/write/8; sync; echo 3 >/proc/sys/vm/drop_caches")
+    before, _ = reclaim.volatile(guest)
+    guest.run(command)
+    if settle:
+        guest.settle()
+    now = int(guest.run("cat /sys/kernel/mm/page_hva/volatile_bytes")) // 4096
+    if now - before < 2000:
+        raise GuestError(f"FAIL {now - before} of 2048 pages are volatile")
+
+
+def read_volatile(guest, _):
+    """At once, not when it was left alone."""
+    some_volatile(guest, "find /mnt -type f | xargs cat 2>/dev/null | "
+                  "dd of=/dev/null bs=1M count=8 iflag=fullblock 2>/dev/null", False)
+
+
+def written_volatile(guest, _):
+    """Without being read."""
+    some_volatile(guest, "dd if=/dev/zero of=/mnt/write/8 bs=1M count=8 2>/dev/null; sync",
+                  True)
+
+
+def pin_volatile(guest, seconds):
+    """A device writes to pages that others look at all the time."""
+    guest.run("echo 20 >/sys/kernel/debug/page_hva/late_ms")
+    guest.run(f"pinned /mnt/write {seconds}", timeout=seconds + 60)
+
+
+def potential(case):
+    """A page of swap cache that is gone when it is needed; the limit of the group stays."""
+    def act(guest, _):
+        if guest.run(f"test -d {swap.GROUP}", check=False)[0]:
+            swap.prepare(guest, "virtio-blk")
+        swap.take(guest, "virtio-blk", case)
+    return act
+
+
+def count_potential(guest, _):
+    swap_hard(guest, SHORT)
+    before = swap.counters(guest)["swap_potentially"]
+    swap_hard(guest, SHORT)
+    if swap.counters(guest)["swap_potentially"] == before:
+        raise GuestError("FAIL no mapped page is potentially volatile")
 
 
 def reuse_unused(guest, _):
@@ -121,6 +170,15 @@ CONTROLS = {
     "unused": Control(reuse_unused, more=("strict-unused=all",)),
     "swap_free": Control(swap_hard, on="on,p", disk="swap-free"),
     "swap_write": Control(swap_hard, on="on,p", disk="swap-write"),
+    "read_end": Control(read_volatile, policy="none"),
+    "candidate": Control(written_volatile, policy="none"),
+    "locked_memory": Control(hold_volatile("locked-shared"), policy="none"),
+    "private": Control(pin_volatile, policy="none"),
+    "in_core": Control(reclaim.known, policy="none", memory="256M"),
+    "refault": Control(reclaim.refaulted, policy="none", memory="256M"),
+    "swap_in": Control(count_potential, policy="none", on="on,p", disk="swap-in"),
+    "swap_dirty": Control(swap_hard, on="on,p", disk="swap-dirty"),
+    "touch_user": Control(potential("futex"), policy="none", on="on,p", disk="touch-user"),
 }
 
 
@@ -144,7 +202,9 @@ def one(hook, control):
             filesystems.name_disks(guest)
         if control.needs and guest.run(f"ls -d {control.needs}", check=False)[0]:
             raise Skipped(f"the guest has no {control.needs}: TCG lacks the facility EDAT-1")
-        guest.hurry()
+        # Where all is taken at once, a debug kernel would read the same over and over.
+        if control.policy == "none":
+            guest.hurry()
         try:
             control.act(guest, SHORT)
         except GuestError as error:

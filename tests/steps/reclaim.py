@@ -191,6 +191,33 @@ def major_faults(guest, report):
             assert own == pages, f"{answer.strip()} for {pages} pages"
 
 
+LOOK = "mapped {0} unmapped {0} cached 512 evicted {1}"
+
+
+def look(guest, act):
+    """What mincore() and cachestat() say of 512 mapped pages after the host acted."""
+    guest.run("rm -f /tmp/answer; touch /tmp/go; "
+              f"mapped {FILE} look 512 /tmp/go >/tmp/answer & "
+              "while [ ! -s /tmp/answer ]; do sleep 0.1; done")
+    act()
+    guest.run("rm /tmp/go; while [ $(wc -l </tmp/answer) -lt 2 ]; do sleep 0.1; done")
+    return guest.run("tail -n 1 /tmp/answer").strip()
+
+
+def in_core(guest):
+    """Of what is gone, nothing is in core."""
+    answer = look(guest, lambda: discard(guest))
+    if answer != LOOK.format(0, 512):
+        raise GuestError(f"FAIL all pages are discarded: {answer}")
+
+
+def group_count(guest, group):
+    """Pages that are volatile and there, and that are gone."""
+    text = guest.run(f"cat {group}/memory.page_hva")
+    live, gone = re.fullmatch(r"volatile (\d+)\ndiscarded (\d+)\n*", text).groups()
+    return int(live) // 4096, int(gone) // 4096
+
+
 def interfaces(guest, report):
     with report.test("interfaces: page-types counts as many volatile pages as sysfs"):
         guest.run("cat /dev/$(cd /sys/block; grep -l page-types */serial | cut -d/ -f1) "
@@ -203,6 +230,22 @@ def interfaces(guest, report):
         assert gone == 1000 and total == live + gone, \
             f"page-types counts {total}, sysfs {live} and {gone} discarded ones"
         assert re.search(r"\bhva_volatile\b", summary), "the flag has no name"
+    with report.test("interfaces: mincore() and cachestat() know what is gone"):
+        fill(guest)
+        assert look(guest, lambda: None) == LOOK.format(512, 0)
+        in_core(guest)
+    with report.test("interfaces: memory.page_hva is that of the group"):
+        guest.run(f"mkdir {GROUP}-idle")
+        fill(guest)
+        guest.settle()
+        live, gone = group_count(guest, GROUP)
+        assert live > PAGES * 0.95 and not gone, f"{live} and {gone} of {PAGES} pages"
+        discard(guest)
+        live, gone = group_count(guest, GROUP)
+        assert gone > PAGES * 0.95 and live < SLACK, f"{live} and {gone} of {PAGES} pages"
+        idle = group_count(guest, GROUP + "-idle")
+        assert idle == (0, 0), f"another group has {idle}"
+        guest.run(f"rmdir {GROUP}-idle")
     with report.test("interfaces: each trace event fires"):
         fill(guest)
         discard(guest)
@@ -256,6 +299,18 @@ def control(act):
     return run
 
 
+def no_thrashing(guest):
+    """To read again what was discarded counts as a refault of its own kind."""
+    fill(guest)
+    discard(guest)
+    before = counters(guest)
+    # Not by readahead, which reads into what is there.
+    guest.run(f"rm -f /tmp/go; touch /tmp/go; mapped {FILE} read 512 /tmp/go")
+    after = counters(guest)
+    seen = after["page_hva_refaults"] - before["page_hva_refaults"]
+    assert seen == 512, f"{seen} refaults of 512 pages"
+
+
 def met_by_reclaim(guest):
     guest.run("echo sweep >/sys/kernel/debug/page_hva/skip")
     referenced(guest)
@@ -263,6 +318,8 @@ def met_by_reclaim(guest):
 
 swept = control(lambda guest: gone_first(guest, limit, 4, 4))
 met = control(met_by_reclaim)
+refaulted = control(no_thrashing)
+known = control(in_core)
 
 
 def reclaim(report, kernel=None, append=""):
