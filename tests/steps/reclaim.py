@@ -191,16 +191,16 @@ def major_faults(guest, report):
             assert own == pages, f"{answer.strip()} for {pages} pages"
 
 
-LOOK = "mapped {0} unmapped {0} cached 512 evicted {1}"
+LOOK = "mapped {0} unmapped {0} cached {0} evicted {1}"
 
 
 def look(guest, act):
     """What mincore() and cachestat() say of 512 mapped pages after the host acted."""
     guest.run("rm -f /tmp/answer; touch /tmp/go; "
-              f"mapped {FILE} look 512 /tmp/go >/tmp/answer & "
+              f"mapped {FILE} look 512 /tmp/go >/tmp/answer 2>&1 & "
               "while [ ! -s /tmp/answer ]; do sleep 0.1; done")
     act()
-    guest.run("rm /tmp/go; while [ $(wc -l </tmp/answer) -lt 2 ]; do sleep 0.1; done")
+    guest.run("rm /tmp/go; while pidof mapped >/dev/null; do sleep 0.1; done")
     return guest.run("tail -n 1 /tmp/answer").strip()
 
 
