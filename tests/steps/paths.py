@@ -27,18 +27,18 @@ class Count(NamedTuple):
 
 
 COUNTS = {
-    "pread-4k": Count(952.6, 956.6, 0),
-    "pread-1m": Count(220.1, 220.3, 0),
-    "readv": Count(327.4, 327.7, 0),
-    "fault": Count(904.8, 905.3, 0),
-    "private-write": Count(3154.0, 3202.2, 0),
-    "read-then-write": Count(3537.4, 3560.9, 0),
-    "anonymous": Count(2818.3, 2812.8, 0),
-    "splice": Count(483.2, 495.7, 0),
-    "mlock": Count(1530.6, 1545.5, 0),
-    "uncached": Count(3336.7, 3519.7, 1.94),
-    "truncate": Count(1264.9, 1277.6, 0),
-    "tmpfs": Count(3457.5, 3460.0, 0),
+    "pread-4k": Count(942.6, 945.6, 0),
+    "pread-1m": Count(220.8, 220.9, 0),
+    "readv": Count(327.8, 327.9, 0),
+    "fault": Count(905.0, 905.3, 0),
+    "private-write": Count(3153.2, 3202.1, 0),
+    "read-then-write": Count(3537.8, 3561.0, 0),
+    "anonymous": Count(2818.7, 2821.1, 0),
+    "splice": Count(483.2, 495.2, 0),
+    "mlock": Count(1519.6, 1531.6, 0),
+    "uncached": Count(3320.9, 3480.8, 1.94),
+    "truncate": Count(1264.9, 1271.7, 0),
+    "tmpfs": Count(3457.9, 3462.9, 0),
 }
 
 
