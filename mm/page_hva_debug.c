@@ -103,7 +103,6 @@ static const char * const site_name[PAGE_HVA_NR_SITES] = {
 	[PAGE_HVA_SITE_SWAP_WRITE]	= "swap_write",
 	[PAGE_HVA_SITE_READ_END]	= "read_end",
 	[PAGE_HVA_SITE_CANDIDATE]	= "candidate",
-	[PAGE_HVA_SITE_LOCKED_MEMORY]	= "locked_memory",
 	[PAGE_HVA_SITE_PRIVATE]		= "private",
 	[PAGE_HVA_SITE_IN_CORE]		= "in_core",
 	[PAGE_HVA_SITE_REFAULT]		= "refault",

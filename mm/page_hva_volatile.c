@@ -43,8 +43,7 @@ static bool in_locked_memory(struct folio *folio)
 	struct vm_area_struct *vma;
 	bool locked = false;
 
-	if (folio_test_anon(folio) ||
-	    page_hva_skip(PAGE_HVA_SITE_LOCKED_MEMORY))
+	if (folio_test_anon(folio))
 		return false;
 	if (!i_mmap_trylock_read(mapping))
 		return true;

@@ -174,7 +174,6 @@ CONTROLS = {
     "swap_write": Control(swap_hard, on="on,p", disk="swap-write"),
     "read_end": Control(some_volatile(read=True), policy="none"),
     "candidate": Control(some_volatile(read=False), policy="none"),
-    "locked_memory": Control(hold_volatile("locked-shared"), policy="none"),
     "private": Control(pin_volatile, policy="none"),
     "in_core": Control(reclaim.known, policy="none", memory="256M"),
     "refault": Control(reclaim.refaulted, policy="none", memory="256M"),
