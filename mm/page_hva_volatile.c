@@ -33,7 +33,8 @@ void __page_hva_candidate(unsigned long pfn)
  * Does locked memory map the folio?  PG_mlocked is not enough: a folio loses it for a
  * while when one of those that lock it unlocks it.  mlock() sets VM_LOCKED first, and
  * PG_mlocked of what is mapped later.  So if its VM_LOCKED is not seen here, either
- * its PG_mlocked is when the folio turns volatile, or mlock_folio() makes it stable.
+ * its PG_mlocked is when the folio turns volatile, or mlock_folio(), which sets that
+ * first, with a full barrier, makes it stable.
  *
  * A folio of the swap cache has been mapped by a page fault that looked at VM_LOCKED.
  */

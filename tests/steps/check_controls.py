@@ -56,8 +56,7 @@ def stress(operations):
 def hold_volatile(way):
     """Lock, pin or write what is mapped, and volatile, after a host took what it may."""
     def act(guest, _):
-        guest.run(f"{PATIENT}; locked start {way} /mnt/write/locked")
-        guest.settle()
+        guest.run(f"locked start {way} /mnt/write/locked")
         guest.qmp.command("x-s390-cmma-discard", what="volatile")
         guest.run(f"locked end {way}")
     return act
