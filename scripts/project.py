@@ -11,7 +11,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(ROOT, "build")
 
 # Directories of the repository that are not directories of the kernel.
-HOUSE = {"build", "configs", "patches", "qemu", "scripts", "tests"}
+HOUSE = {"build", "configs", "docs", "patches", "qemu", "scripts", "tests"}
 
 
 class Failure(Exception):
