@@ -434,7 +434,7 @@ static void case_forget(void)
 
 static long swap_made_volatile(void)
 {
-	return number_after("/proc/vmstat", "page_hva_swap_made_volatile");
+	return number_after("/sys/kernel/debug/page_hva/swap_made_volatile", "");
 }
 
 static void shared_pages(void)

@@ -7,7 +7,7 @@ from harness.guest import Guest, GuestError
 from steps import check_controls, stress
 
 # Hooks that make folios stable, each noticed soon; all are in check-controls.
-HOOKS = ["lookup", "gup", "read"]
+HOOKS = ["make_stable@__page_hva_lookup", "make_stable@follow_page_pte", "claim"]
 
 
 def harness_notices(report):

@@ -192,7 +192,7 @@ def stress(guest, policy, kind, seconds):
     if kind.outside:
         words += f" --outside {kind.outside}"
     setup(guest, kind)
-    before = counter(guest, "discards")
+    before = counter(guest, "dropped")
     host = Discarder(guest, ("volatile", "unused") if policy == "none" else ())
     with host:
         try:
@@ -202,7 +202,7 @@ def stress(guest, policy, kind, seconds):
         if kind.tree:
             tree_is_right(guest, kind)
     assert not host.error, f"discard: {host.error}"
-    gone = counter(guest, "discards") - before
+    gone = counter(guest, "dropped") - before
     teardown(guest, kind)
     answer = guest.qmp.command("x-query-s390-cmma")
     assert not answer["violations"], f"violations: {answer['violations']}"
@@ -311,10 +311,10 @@ def written_then_taken(guest, name):
     assert written >= BIG // PAGE * 0.99, f"only {written * PAGE / BIG:.2%} are volatile"
     taken = guest.qmp.command("x-s390-cmma-discard", what="volatile")["discarded"]
     assert taken >= BIG // PAGE * 0.99, f"the host took {taken} pages"
-    gone = counter(guest, "discards")
+    gone = counter(guest, "dropped")
     again = guest.run(f"md5sum <{file}", timeout=300)
     assert again == output, f"sum {output.strip()} was written, {again.strip()} is read"
-    gone = counter(guest, "discards") - gone
+    gone = counter(guest, "dropped") - gone
     assert gone >= BIG // PAGE * 0.99, f"only {gone} folios were found discarded"
     guest.run(f"rm {file}")
     teardown(guest, kind)

@@ -53,6 +53,15 @@ def wait_for_share(guest):
     return now
 
 
+def becomes_unused(guest):
+    """For check_controls: what is freed becomes unused."""
+    guest.run("dd if=/dev/zero of=/tmp/fill bs=1M count=300 2>/dev/null && rm /tmp/fill")
+    try:
+        wait_for_share(guest)
+    except AssertionError as error:
+        raise GuestError(f"FAIL {error}") from None
+
+
 def price(guest, command):
     """ESSA per page allocated and freed by a command; and how many pages that were."""
     def count():

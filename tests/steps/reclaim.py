@@ -13,7 +13,7 @@ FILE, PAGES = "/mnt/write/cache", 16384     # 64 MiB
 # Pages that a CPU's stock of charges and the programs of the test may add or take.
 SLACK = 192
 PAUSE = 1.1         # seconds after which reclaim looks for discarded folios again
-EVENTS = ["make_volatile", "make_stable", "discard", "discard_fault"]
+EVENTS = ["make_volatile", "make_stable", "drop", "discard_fault"]
 RECLAIMERS = [("classic", "n"), ("multi-generational", "y")]
 PAGE_TYPES = place.out("page-types")
 
