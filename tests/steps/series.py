@@ -36,9 +36,10 @@ def series(report):
 
 
 def mails(project):
-    directory = os.path.join(place.BUILD, "series", project)
-    return [os.path.join(directory, name) for name in sorted(os.listdir(directory))
-            if not name.startswith("0000-")]
+    """The patches of all parts, in the order in which they are applied."""
+    top = os.path.join(place.BUILD, "series", project)
+    return sorted(os.path.join(directory, name) for directory, _, names in os.walk(top)
+                  for name in names if not name.startswith("0000-"))
 
 
 def source_of(project):

@@ -1,0 +1,75 @@
+"""The series as commits of git, one for each patch, over a commit tagged base."""
+
+import os
+import shutil
+
+from forms import ATTRIBUTES, DIFF, PLAIN
+from project import copy, git_apply, read, run, write
+
+
+def git(tree, *words, **options):
+    return run(["git", "-C", tree, "-c", "user.name=page_hva", "-c",
+                "user.email=page_hva@example.invalid", "-c", "gc.auto=0",
+                "-c", "commit.gpgSign=false", *words], **options)
+
+
+def pristine_to(project, tree):
+    """The files that the series touches, as they are without it, into a directory."""
+    state = project.state
+    for path in (read(os.path.join(state, "written")) or "").split():
+        copy(os.path.join(state, "pristine", path), os.path.join(tree, path))
+
+
+def message(entry):
+    """The text of a commit; export finds in it what the series says of the patch."""
+    subject, body, _ = entry.parts()
+    part = f"Part: {entry.part.line[len('# part: '):]}\n" if entry.part else ""
+    return f"{subject}\n\n{body}\n\nPatch: {entry.name}\n{part}"
+
+
+def commit(project, tree):
+    """Make a directory with pristine files a repository with the commits."""
+    git(tree, "init", "-q")
+    # Attributes of the project count as well; these are for trees that lack them.
+    write(os.path.join(tree, ".git/info/attributes"), ATTRIBUTES)
+    git(tree, "add", "-Af", ".")
+    git(tree, "commit", "-qm", f"{project.name} {project.version}, pristine",
+        "--allow-empty")
+    git(tree, "tag", "base")
+    ours = {}
+    for entry in project.entries():
+        git_apply(tree, entry, index=True)
+        ours.update(entry.new)
+        for path, text in entry.forms.items():
+            write(os.path.join(tree, path), text)
+            shutil.copymode(ours[path], os.path.join(tree, path))
+            git(tree, "add", "-f", path)
+        git(tree, "commit", "-q", "--allow-empty", "-F", "-", "--cleanup=verbatim",
+            input=message(entry))
+
+
+def small(project):
+    """A repository of the touched files alone, and its commits: base, then each patch."""
+    tree = os.path.join(project.state, "commits")
+    if read(f"{tree}-of") != project.done():
+        shutil.rmtree(tree, ignore_errors=True)
+        os.makedirs(tree)
+        pristine_to(project, tree)
+        commit(project, tree)
+        write(f"{tree}-of", project.done())
+    commits = git(tree, "rev-list", "--reverse", "base..HEAD").split()
+    return tree, ["base", *commits]
+
+
+def difference(tree, *words):
+    return git(tree, "-c", "core.abbrev=12", *DIFF, "--src-prefix=a/", "--dst-prefix=b/",
+               *words, env=dict(os.environ, **PLAIN))
+
+
+def changes(tree, first, last):
+    """Lines added and removed: {path: (added, removed, existed)}."""
+    existed = set(git(tree, "ls-tree", "-r", "--name-only", first).split("\n"))
+    lines = (line.split("\t") for line in
+             difference(tree, "--numstat", first, last).splitlines())
+    return {path: (int(added), int(removed), path in existed)
+            for added, removed, path in lines}
