@@ -8,6 +8,7 @@ import subprocess
 
 from harness import place
 from harness.report import Broken
+from . import incremental
 
 # The submitter signs off; MAINTAINERS covers new files by the patterns of their directories.
 CHECKPATCH = {
@@ -24,6 +25,7 @@ def sh(command, **options):
 
 
 def series(report):
+    incremental.everything(report)
     made = sh(["make", "series"], cwd=place.ROOT)
     if made.returncode:
         raise Broken(made.stdout)
