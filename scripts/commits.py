@@ -6,6 +6,10 @@ import shutil
 from forms import ATTRIBUTES, DIFF, PLAIN
 from project import copy, git_apply, read, run, write
 
+GENERIC = ("mm/", "fs/", "kernel/", "lib/", "include/linux/")
+# What is added to these is an entry of a list: a name, an object, a help text.
+LISTS = ("Kconfig", "Makefile", "vm_event_item.h", "vmstat.c", "kernel-page-flags.h")
+
 
 def git(tree, *words, **options):
     return run(["git", "-C", tree, "-c", "user.name=page_hva", "-c",
@@ -73,3 +77,29 @@ def changes(tree, first, last):
              difference(tree, "--numstat", first, last).splitlines())
     return {path: (int(added), int(removed), path in existed)
             for added, removed, path in lines}
+
+
+def sizes(changed):
+    """Lines changed in existing files: in generic code, its lists, arch/s390, the rest; and files."""
+    result = [0, 0, 0, 0]
+    existing = [path for path, (_, _, existed) in changed.items() if existed]
+    for path in existing:
+        kind = 2 if path.startswith("arch/s390/") else 3
+        if path.startswith(GENERIC):
+            kind = os.path.basename(path) in LISTS
+        result[kind] += sum(changed[path][:2])
+    return *result, len(existing)
+
+
+def files(tree, commits):
+    """The texts of all files after each commit, {path: text}."""
+    texts = {}
+    for before, commit in zip([None, *commits], commits):
+        changed = (difference(tree, "--name-only", before, commit) if before else
+                   git(tree, "ls-tree", "-r", "--name-only", commit)).split("\n")
+        there = set(git(tree, "ls-tree", "-r", "--name-only", commit).split("\n"))
+        for path in filter(None, changed):
+            texts.pop(path, None)
+            if path in there:
+                texts[path] = git(tree, "show", f"{commit}:{path}")
+        yield dict(texts)
