@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 
 from harness import place
 from harness.guest import GuestError
@@ -136,7 +137,7 @@ class Repository:
 
 def everything(report):
     repository = Repository(HOME)
-    for test in (made, rebased, placed, refused, order, whole):
+    for test in (made, rebased, placed, refused, order, inserted, whole, later):
         with report.test(f"series: {test.__doc__}"):
             test(repository)
     if not report.count["failed"]:
@@ -233,6 +234,54 @@ def order(repository):
     said = repository.script("compose", "linux", good=False)
     assert re.search("0003-most.patch changes .*, which enters with it", said), said
     repository.git(repository.root, "checkout", "-q", ".")
+
+
+def inserted(repository):
+    """a commit in between gets its number; comments and parts stay where they are"""
+    path = repository.path("patches/linux-6.12/series")
+    put(path, get(path).replace("0003-", "# about the last\n0003-"))
+    tree = repository.dev_tree("inserted")
+    last = repository.git(tree, "rev-parse", "HEAD").strip()
+    repository.git(tree, "reset", "-q", "--hard", "HEAD~1")
+    edit(os.path.join(tree, "mm/new.c"), (None, "new\n"))
+    repository.git(tree, "add", "-A")
+    repository.git(tree, "commit", "-qm", "mm: Come in between\n\nIts body.")
+    repository.git(tree, "cherry-pick", last)
+    repository.script("export", "linux", tree)
+    lines = get(path).splitlines()
+    assert lines[3:] == ["0002-more.patch arch-s390/mm/fake.c",
+                         "0003-mm-come-in-between.patch mm/new.c", "# part: Second things",
+                         "# about the last", "0004-most.patch"], lines
+    assert not os.path.exists(repository.path("patches/linux-6.12/0003-most.patch"))
+    again = repository.dev_tree("again")
+    assert repository.run("git", "-C", tree, "rev-parse", "HEAD^{tree}") == \
+        repository.run("git", "-C", again, "rev-parse", "HEAD^{tree}")
+    repository.git(repository.root, "checkout", "-q", ".")
+    repository.git(repository.root, "clean", "-qfd")
+
+
+def later(_):
+    """what a patch takes from a later one is seen without building it"""
+    sys.path.insert(0, os.path.join(place.ROOT, "scripts"))
+    try:
+        from names import missing
+    finally:
+        del sys.path[0]
+    user = "int f(void)\n{\n\treturn page_hva_later(1);\t/* page_hva_not() */\n}\n"
+    for files, expected in (
+            ({"mm/a.c": user}, ["mm/a.c calls page_hva_later(), which nothing declares"]),
+            ({"mm/a.c": user, "mm/a.h": "static inline int page_hva_later(int x)\n"}, []),
+            ({"mm/a.c": user, "mm/a.h": "static inline int\npage_hva_later(int x)\n"}, []),
+            ({"mm/a.c": user, "mm/b.h": "#define page_hva_later(x) (x)\n"}, []),
+            ({"mm/a.c": '#include "page_hva_x.h"\n'},
+             ["mm/a.c includes page_hva_x.h, which is not there"]),
+            ({"mm/a.c": "#include <linux/page_hva.h>\n"},
+             ["mm/a.c includes <linux/page_hva.h>, which is not there"]),
+            ({"mm/Makefile": "obj-$(CONFIG_PAGE_HVA) += page_hva.o\n"},
+             ["mm/Makefile asks for CONFIG_PAGE_HVA, which no Kconfig has",
+              "mm/Makefile wants page_hva.o, and page_hva.c is not there"])):
+        found = list(missing(files))
+        assert found == expected, f"{found} and not {expected}"
 
 
 def whole(repository):

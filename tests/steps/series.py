@@ -32,6 +32,7 @@ def series(report):
     for line in made.stdout.splitlines():
         if line.startswith("build/series"):
             print(f"#   {line}")
+    static(report)
     for project in ("linux", "qemu"):
         applies(report, project)
         checkpatch(report, project)
@@ -63,6 +64,15 @@ def source_of(project):
         if done.returncode:
             raise Broken(done.stdout)
     return unpack
+
+
+def static(report):
+    """The part of make check-series that takes seconds."""
+    found = sh([os.path.join(place.ROOT, "scripts/check-series"), "linux", "--static"])
+    wrong = [line for line in found.stdout.splitlines() if not line.endswith("names=ok")]
+    report.result(not found.returncode and not wrong,
+                  "series: no patch for Linux takes what a later one brings",
+                  "\n".join(wrong[:20]))
 
 
 def applies(report, project):
