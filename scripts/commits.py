@@ -80,7 +80,7 @@ def changes(tree, first, last):
 
 
 def sizes(changed):
-    """Lines changed in existing files: in generic code, its lists, arch/s390, the rest; and files."""
+    """Lines changed in existing files (generic, lists, arch/s390, others), and these files."""
     result = [0, 0, 0, 0]
     existing = [path for path, (_, _, existed) in changed.items() if existed]
     for path in existing:

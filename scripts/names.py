@@ -1,8 +1,9 @@
 """What can be seen of a step of the series without building it.
 
 A patch must not call what a later one brings: each function of ours that a touched file
-calls is declared in some touched file, each object that a Makefile names has its source,
-each header of ours that is included is there, and so is each symbol of Kconfig that a Makefile asks for.
+calls is defined in some touched file, each object that a Makefile names has its source,
+each header of ours that is included is there, and so is each symbol of Kconfig that a
+Makefile asks for.  Who only gives a prototype is told as well.
 """
 
 import functools
@@ -20,12 +21,12 @@ def code(text):
 
 
 @functools.cache
-def declared(text):
-    """Names with a declaration, a definition, a macro or a trace event."""
-    names = set()
+def defined(text):
+    """Names with a definition, a macro or a trace event; a prototype is not enough."""
     # In column 0, or after a type that is there.
-    names |= set(re.findall(r"^(?:[A-Za-z_][\w \t*]*[ \t*])?(\w+)[ \t]*\(", text,
-                            re.MULTILINE))
+    names = set(re.findall(
+        r"^(?:[A-Za-z_][\w \t*]*[ \t*])?(\w+)[ \t]*\([^;{}]*\)[^;{}()]*\{", text,
+        re.MULTILINE))
     names |= set(re.findall(r"^#[ \t]*define[ \t]+(\w+)", text, re.MULTILINE))
     # A pointer to a function: a member, a parameter or a variable.
     names |= set(re.findall(r"\(\*(\w+)\)\s*\(", text))
@@ -39,10 +40,10 @@ def missing(files):
     """Complaints about the files of a step, {path: text}."""
     sources = {path: code(text) for path, text in files.items()
                if path.endswith((".c", ".h", ".S"))}
-    known = set().union(*map(declared, sources.values()))
+    known = set().union(*map(defined, sources.values()))
     for path, text in sources.items():
         for name in sorted(set(CALL.findall(text)) - known):
-            yield f"{path} calls {name}(), which nothing declares"
+            yield f"{path} names {name}(), which nothing defines"
         for found in re.findall(r'^\s*#\s*include\s+"([^"]*page_hva[^"]*)"', files[path],
                                 re.MULTILINE):
             if os.path.normpath(os.path.join(os.path.dirname(path), found)) not in files:

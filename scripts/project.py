@@ -156,20 +156,16 @@ class Project:
         if orphans and entries:
             raise Failure(f"no line of {self.series} names "
                           + ", ".join(os.path.relpath(p, ROOT) for p in orphans))
-        entered = {}
+        entered, ours = {}, {path for entry in entries for path in entry.new}
         for entry in entries:
             entry.divide(entered)
-            for path in {*entry.touched} & {*self._paths(entries)}:
+            for path in ours.intersection(entry.touched):
                 raise Failure(f"{entry.name} changes {path} before it enters")
             entered.update((path, entry.name) for path in entry.new)
         if checked:
             import forms                # here, because it needs what is above
             forms.fill(entries)
         return entries
-
-    @staticmethod
-    def _paths(entries):
-        return (path for entry in entries for path in entry.new)
 
     def _files(self):
         if os.path.isdir(self.patches):
