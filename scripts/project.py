@@ -33,7 +33,7 @@ class Part:
     """Patches that are sent together: '# part: NAME: TITLE', or only the title."""
 
     def __init__(self, name, title):
-        self.name = name or re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:40]
+        self.name = name or re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
         self.title = title
         self.line = f"# part: {name}: {title}" if name else f"# part: {title}"
 
