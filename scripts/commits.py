@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 
 from forms import ATTRIBUTES, DIFF, PLAIN
 from project import copy, git_apply, read, run, write
@@ -91,15 +92,24 @@ def sizes(changed):
     return *result, len(existing)
 
 
+def contents(tree, objects):
+    """The texts of objects, in order."""
+    answer = subprocess.run(["git", "-C", tree, "cat-file", "--batch"], check=True,
+                            input="".join(f"{name}\n" for name in objects).encode(),
+                            stdout=subprocess.PIPE).stdout
+    while answer:
+        head, _, answer = answer.partition(b"\n")
+        size = int(head.split()[2])
+        yield answer[:size].decode("utf-8", "replace")
+        answer = answer[size + 1:]
+
+
 def files(tree, commits):
     """The texts of all files after each commit, {path: text}."""
-    texts = {}
-    for before, commit in zip([None, *commits], commits):
-        changed = (difference(tree, "--name-only", before, commit) if before else
-                   git(tree, "ls-tree", "-r", "--name-only", commit)).split("\n")
-        there = set(git(tree, "ls-tree", "-r", "--name-only", commit).split("\n"))
-        for path in filter(None, changed):
-            texts.pop(path, None)
-            if path in there:
-                texts[path] = git(tree, "show", f"{commit}:{path}")
-        yield dict(texts)
+    texts = {}              # of objects
+    for commit in commits:
+        names = dict(line.split()[2:][::-1] for line in
+                     git(tree, "ls-tree", "-r", commit).splitlines())
+        new = sorted(set(names.values()) - set(texts))
+        texts.update(zip(new, contents(tree, new)))
+        yield {path: texts[name] for path, name in names.items()}
