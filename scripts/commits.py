@@ -32,14 +32,15 @@ def message(entry):
     return f"{subject}\n\n{body}\n\nPatch: {entry.name}\n{part}"
 
 
-def commit(project, tree):
+def commit(project, tree, **more):
     """Make a directory with pristine files a repository with the commits."""
+    env = dict(os.environ, **more)
     git(tree, "init", "-q")
     # Attributes of the project count as well; these are for trees that lack them.
     write(os.path.join(tree, ".git/info/attributes"), ATTRIBUTES)
     git(tree, "add", "-Af", ".")
     git(tree, "commit", "-qm", f"{project.name} {project.version}, pristine",
-        "--allow-empty")
+        "--allow-empty", env=env)
     git(tree, "tag", "base")
     ours = {}
     for entry in project.entries():
@@ -50,7 +51,7 @@ def commit(project, tree):
             shutil.copymode(ours[path], os.path.join(tree, path))
             git(tree, "add", "-f", path)
         git(tree, "commit", "-q", "--allow-empty", "-F", "-", "--cleanup=verbatim",
-            input=message(entry))
+            input=message(entry), env=env)
 
 
 def small(project):
@@ -60,7 +61,9 @@ def small(project):
         shutil.rmtree(tree, ignore_errors=True)
         os.makedirs(tree)
         pristine_to(project, tree)
-        commit(project, tree)
+        # The same series has the same commits.
+        commit(project, tree, GIT_AUTHOR_DATE="1 Jan 2005 00:00 +0000",
+               GIT_COMMITTER_DATE="1 Jan 2005 00:00 +0000")
         write(f"{tree}-of", project.done())
     commits = git(tree, "rev-list", "--reverse", "base..HEAD").split()
     return tree, ["base", *commits]
