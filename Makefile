@@ -69,9 +69,9 @@ series: install ## write the git-am-able series to build/series
 	@scripts/compose qemu
 	@scripts/series linux
 	@scripts/series qemu
-check-series: series qemu ## build every patch of both series by itself
-	@scripts/check-series linux
-	@scripts/check-series qemu
+check-series: series build ## build, boot and stress after each patch: all, or PATCHES=FIRST-LAST of Linux
+	@scripts/check-series linux $(PATCHES)
+	@[ -n "$(PATCHES)" ] || scripts/check-series qemu
 dev-linux: install ## a git tree with one commit for each patch: build/dev/linux
 	@scripts/compose linux
 	@scripts/dev-tree linux

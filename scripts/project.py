@@ -26,10 +26,29 @@ def versions():
     return {name: os.environ.get(name) or value for name, value in pairs.items()}
 
 
-class Entry:
-    """One line of a series: a patch and the new files that enter with it."""
+PART = re.compile(r"#\s*part:\s*(?:([\w.-]+):\s+)?(.*\S)")
 
-    def __init__(self, project, words):
+
+class Part:
+    """Patches that are sent together: '# part: NAME: TITLE', or only the title."""
+
+    def __init__(self, name, title):
+        self.name = name or re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+        self.title = title
+        self.line = f"# part: {name}: {title}" if name else f"# part: {title}"
+
+
+class Entry:
+    """One line of a series: a patch and the new files that enter with it.
+
+    new maps their paths to the files of the repository; later has, by path, the hunks
+    for files that an earlier entry introduced; old is the diff of all other files,
+    which are touched; forms are the texts that new files have after this patch.
+    """
+
+    def __init__(self, project, words, part=None):
+        self.project = project.name
+        self.part = part
         self.name = words[0]
         self.path = os.path.join(project.patches, self.name)
         self.new = {project.tree_path(path): os.path.join(ROOT, path)
@@ -38,11 +57,43 @@ class Entry:
             if not os.path.isfile(path):
                 raise Failure(f"{project.series} names {os.path.relpath(path, ROOT)}"
                               ", which does not exist")
-        with open(self.path, encoding="utf-8") as file:
-            self.text = file.read()
+        self.text = read(self.path)
+        self.later, self.forms = {}, {}
+        self.old, self.touched = "", []
+
+    def divide(self, entered):
+        """Tell hunks for files that the entries before, by path, introduced from others."""
+        for path, section in self.sections():
+            if path in self.new:
+                raise Failure(f"{self.name} changes {path}, which enters with it: the "
+                              "file of the repository has its final form")
+            if path not in entered:
+                self.old += section
+            elif f"\n--- a/{path}\n+++ b/{path}\n@@ " not in section:
+                raise Failure(f"{self.name} does more to {path} than change lines; "
+                              f"that is a new file which {entered[path]} introduces")
+            elif path in self.later:
+                raise Failure(f"{self.name} has {path} twice")
+            else:
+                self.later[path] = section
         self.touched = sorted(
-            {path for path in re.findall(r"^(?:---|\+\+\+) [ab]/(\S+)", self.text,
+            {path for path in re.findall(r"^(?:---|\+\+\+) [ab]/(\S+)", self.old,
                                          re.MULTILINE)})
+
+    def sections(self):
+        """The diff by files: pairs of path and text."""
+        texts = re.split(r"^(?=diff --git )", self.parts()[2], flags=re.MULTILINE)
+        for text in texts:
+            if text.strip():
+                path = re.match(r"diff --git a/\S+ b/(\S+)", text)
+                yield path[1] if path else "", text
+
+    def rewrite(self, sections):
+        """Write the patch with other hunks for some files."""
+        subject, body, _ = self.parts()
+        sections = {**dict(self.sections()), **sections}
+        diff = "".join(sections[path] for path in sorted(sections))
+        write(self.path, f"Subject: {subject}\n\n{body}\n---\n{diff}")
 
     def parts(self):
         """Subject, body and diff of the patch."""
@@ -83,14 +134,18 @@ class Project:
             return rest
         return f"arch/s390/{rest}" if top == "arch-s390" else path
 
-    def entries(self):
-        """The series in order; a file that no line names is an error."""
-        path = os.path.join(ROOT, self.series)
-        entries = []
-        if os.path.exists(path):
-            with open(path, encoding="utf-8") as file:
-                lines = [line.partition("#")[0].split() for line in file]
-            entries = [Entry(self, words) for words in lines if words]
+    def entries(self, checked=True):
+        """The series in order; a file that no line names is an error.
+
+        What is checked also leads to the final forms of new files, and has .forms.
+        """
+        entries, part = [], None
+        for line in (read(os.path.join(ROOT, self.series)) or "").splitlines():
+            found = PART.match(line)
+            part = Part(*found.groups()) if found else part
+            words = line.partition("#")[0].split()
+            if words:
+                entries.append(Entry(self, words, part))
         named = [path for entry in entries for path in [entry.path,
                                                         *entry.new.values()]]
         twice = {os.path.relpath(p, ROOT) for p in named if named.count(p) > 1}
@@ -101,6 +156,15 @@ class Project:
         if orphans and entries:
             raise Failure(f"no line of {self.series} names "
                           + ", ".join(os.path.relpath(p, ROOT) for p in orphans))
+        entered, ours = {}, {path for entry in entries for path in entry.new}
+        for entry in entries:
+            entry.divide(entered)
+            for path in ours.intersection(entry.touched):
+                raise Failure(f"{entry.name} changes {path} before it enters")
+            entered.update((path, entry.name) for path in entry.new)
+        if checked:
+            import forms                # here, because it needs what is above
+            forms.fill(entries)
         return entries
 
     def _files(self):
@@ -116,7 +180,7 @@ class Project:
     def digest(self, source_key):
         """Changes when the source or anything in the series does."""
         digest = hashlib.sha256(source_key.encode())
-        for entry in self.entries():
+        for entry in self.entries(checked=False):
             for name, path in [("", entry.path), *sorted(entry.new.items())]:
                 with open(path, "rb") as file:
                     digest.update(f"{name}\0".encode() + file.read())
@@ -162,15 +226,15 @@ class Project:
 
 
 def git_apply(directory, entry, index=False):
-    """Apply a patch to the files in a directory; say which file refuses."""
+    """Apply a patch to files that exist upstream; say which file refuses."""
     # Without the ceiling git would take the directory for a part of this repository.
     env = dict(os.environ, GIT_CEILING_DIRECTORIES=os.path.dirname(directory))
     if not entry.touched:
         return
     result = subprocess.run(["git", "apply", "--whitespace=nowarn",
-                             *(["--index"] if index else []), entry.path],
-                            cwd=directory, env=env, text=True,
-                            stderr=subprocess.PIPE, check=False)
+                             *(["--index"] if index else []), "-"],
+                            cwd=directory, env=env, text=True, encoding="utf-8",
+                            input=entry.old, stderr=subprocess.PIPE, check=False)
     if result.returncode:
         files = sorted(set(re.findall(r"^error: (\S+): (?:patch does not apply|"
                                       r"No such file|already exists)",
