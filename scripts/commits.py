@@ -75,8 +75,9 @@ def difference(tree, *words):
 
 
 def changes(tree, first, last):
-    """Lines added and removed: {path: (added, removed, existed)}."""
-    existed = set(git(tree, "ls-tree", "-r", "--name-only", first).split("\n"))
+    """Lines added and removed: {path: (added, removed, existed upstream)}."""
+    upstream = git(tree, "rev-list", "--max-parents=0", last).split()[0]
+    existed = set(git(tree, "ls-tree", "-r", "--name-only", upstream).split("\n"))
     lines = (line.split("\t") for line in
              difference(tree, "--numstat", first, last).splitlines())
     return {path: (int(added), int(removed), path in existed)

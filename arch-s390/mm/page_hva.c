@@ -17,6 +17,7 @@
 #include <linux/sched/signal.h>
 #include <linux/sizes.h>
 #include <linux/uaccess.h>
+#include <linux/vmstat.h>
 #include <asm/asm-extable.h>
 #include <asm/extable.h>
 #include <asm/fault.h>
@@ -24,7 +25,6 @@
 #include <asm/sysinfo.h>
 #include <asm/uv.h>
 #include "../kernel/entry.h"
-#include "../../../mm/page_hva_stat.h"
 #include <trace/events/page_hva.h>
 
 static enum { MODE_OFF, MODE_ON, MODE_FORCE } mode __initdata;
@@ -84,13 +84,15 @@ static int __init page_hva_init(void)
 		pr_warn("refused: no ESSA instruction, or switched off by cmma=off\n");
 	} else if (host_delivers_discard_faults()) {
 		pr_info("enabled: the host may discard clean page cache\n");
-		page_hva_enable(potentially);
+		page_hva_enable();
 	} else if (mode == MODE_FORCE) {
 		pr_warn("forced: if this host does not deliver discard faults, page cache reads as zeros after a discard and data is lost\n");
-		page_hva_enable(potentially);
+		page_hva_enable();
 	} else {
 		pr_warn("refused: this host is not known to deliver discard faults; page_hva=force overrides that, at the risk of data loss\n");
 	}
+	if (IS_ENABLED(CONFIG_SWAP) && page_hva_enabled() && potentially)
+		page_hva_enable_p();
 	return 0;
 }
 arch_initcall(page_hva_init);
@@ -211,7 +213,7 @@ void do_discard_fault(struct pt_regs *regs)
 	if (kprobe_page_fault(regs, 0x1a))
 		return;
 
-	page_hva_count(user_mode(regs) ? PAGE_HVA_FAULTS_USER :
+	count_vm_event(user_mode(regs) ? PAGE_HVA_FAULTS_USER :
 					 PAGE_HVA_FAULTS_KERNEL);
 	trace_page_hva_discard_fault(pfn, regs->psw.addr, user_mode(regs));
 	page = pfn_to_online_page(pfn);
@@ -221,7 +223,7 @@ void do_discard_fault(struct pt_regs *regs)
 		 * No page: its memory went offline since the access, so it was
 		 * freed, and no page table refers to it any more.
 		 */
-		if (page_hva_enabled() && (!page || page_hva_discard_page(page))) {
+		if (page_hva_enabled() && !page_hva_drop(page)) {
 			/* Whoever ends anyway needs no further attempts. */
 			if (!user_mode(regs) && fatal_signal_pending(current))
 				fixup_exception(regs);
@@ -263,7 +265,7 @@ static bool set_stable_if_configured(unsigned long paddr)
 }
 
 /**
- * page_hva_hand_over - make all memory stable for whoever runs next
+ * __page_hva_make_all_stable - make all memory stable for whoever runs next
  *
  * The next kernel, or the program that writes a dump, may know nothing of page
  * states, and must not find a page that faults or that the host takes away.
@@ -280,13 +282,11 @@ static bool set_stable_if_configured(unsigned long paddr)
  *
  * Context: This CPU is the only one, with interrupts off.
  */
-void page_hva_hand_over(void)
+void __page_hva_make_all_stable(void)
 {
 	unsigned long end = PFN_PHYS(max_pfn);
 	unsigned long paddr = 0;
 
-	if (!cmma_flag || page_hva_skip(PAGE_HVA_SITE_HAND_OVER))
-		return;
 	while (paddr < end) {
 		if (set_stable_if_configured(paddr))
 			paddr += PAGE_SIZE;

@@ -5,16 +5,17 @@
  * The states, what ESSA returns and the discard fault are described in
  * Documentation/arch/s390/page_hva.rst.  All functions take a page of the
  * configured storage, need no lock and work in any context; serialising
- * transitions of one page is the business of mm/page_hva.c.
+ * transitions of one page is the business of mm/page_hva/.
  */
 #ifndef _ASM_S390_PAGE_HVA_H
 #define _ASM_S390_PAGE_HVA_H
 
-#include <linux/jump_label.h>
-#include <linux/mm_types.h>
-#include <linux/page-flags.h>
+#include <linux/mm.h>
+#include <linux/page_hva.h>
 #include <asm/asm-extable.h>
 #include <asm/page-states.h>
+
+#ifdef CONFIG_PAGE_HVA
 
 /**
  * page_hva_get_state - ask the host for the state of a page
@@ -83,7 +84,6 @@ static inline bool page_hva_has_unused(void)
 	return cmma_flag;
 }
 
-#ifdef CONFIG_PAGE_HVA
 /**
  * page_hva_set_stable_data - make a page stable that is not used otherwise
  * @page: the page, which nobody has a reference to
@@ -113,7 +113,6 @@ static inline void page_hva_pages_set_stable(struct page *page, unsigned int nr)
 	while (nr--)
 		page_hva_set_stable_data(page++);
 }
-#endif /* CONFIG_PAGE_HVA */
 
 /**
  * page_hva_set_volatile - allow the host to discard a page
@@ -130,19 +129,6 @@ static inline void page_hva_set_volatile(struct page *page, bool writable)
 }
 
 /**
- * page_hva_set_stable_if_resident - make a page stable unless it is gone
- * @page: the page
- *
- * Return: true if @page is stable with its content, false if it was discarded
- * and still is.
- */
-static inline bool page_hva_set_stable_if_resident(struct page *page)
-{
-	return !page_hva_state_discarded(essa(page_to_phys(page),
-					      ESSA_SET_STABLE_IF_RESIDENT));
-}
-
-/**
  * page_hva_pages_set_volatile - allow the host to discard the pages of a folio
  * @page: the first of them
  * @nr: how many there are
@@ -153,6 +139,19 @@ static inline void page_hva_pages_set_volatile(struct page *page,
 {
 	while (nr--)
 		page_hva_set_volatile(page++, writable);
+}
+
+/**
+ * page_hva_set_stable_if_resident - make a page stable unless it is gone
+ * @page: the page
+ *
+ * Return: true if @page is stable with its content, false if it was discarded
+ * and still is.
+ */
+static inline bool page_hva_set_stable_if_resident(struct page *page)
+{
+	return !page_hva_state_discarded(essa(page_to_phys(page),
+					      ESSA_SET_STABLE_IF_RESIDENT));
 }
 
 /**
@@ -188,27 +187,16 @@ static inline bool page_hva_pages_discarded(struct page *page, unsigned int nr)
 }
 
 /*
- * The change bit of the storage key: the hardware's record of a store or of
- * device input since it was last cleared.
+ * Clear the change bit of the storage key: the host preserves a potentially
+ * volatile page that has it.  There is no need to read the key first: all keys are
+ * the default one, except those of guests under SIE, whose pages are never
+ * potentially volatile.  That the reference bit goes as well does not matter, Linux
+ * does not use it.
  */
-static inline bool page_test_dirty(struct page *page)
-{
-	return page_get_storage_key(page_to_phys(page)) & _PAGE_CHANGED;
-}
-
-#define page_test_dirty page_test_dirty
-
-/*
- * There is no need to read the key first: all keys are the default one, except
- * those of guests under SIE, whose pages are never potentially volatile.  That the
- * reference bit goes as well does not matter, Linux does not use it.
- */
-static inline void page_clear_dirty(struct page *page)
+static inline void page_hva_clear_changed(struct page *page)
 {
 	page_set_storage_key(page_to_phys(page), PAGE_DEFAULT_KEY, 1);
 }
-
-#define page_clear_dirty page_clear_dirty
 
 /**
  * page_hva_copy_page - copy a page that may be discarded meanwhile
@@ -237,27 +225,25 @@ static inline bool page_hva_copy_page(void *to, void *from)
 	return !(dst.odd & 0xffffff);
 }
 
-#ifdef CONFIG_PAGE_HVA
-DECLARE_STATIC_KEY_FALSE(page_hva_unused_key);
-
-/* Of a free page with PG_hva_unused: the host knows that it is unused. */
-#define PG_hva_told	PG_hva_writable
-
 void __arch_alloc_page(struct page *page, int order);
 
 /* Each page that is allocated passes here, before its first user touches it. */
 static __always_inline void arch_alloc_page(struct page *page, int order)
 {
-	if (static_branch_unlikely(&page_hva_unused_key) &&
+	if (page_hva_unused_enabled() &&
 	    (order || page->flags & (BIT(PG_hva_unused) | BIT(PG_hva_dat))))
 		__arch_alloc_page(page, order);
 }
 
-void page_hva_hand_over(void);
-#else
-static inline void page_hva_hand_over(void)
+#endif /* CONFIG_PAGE_HVA */
+
+void __page_hva_make_all_stable(void);
+
+/* The memory is about to be somebody else's, who may know nothing of states. */
+static inline void page_hva_make_all_stable(void)
 {
+	if (IS_ENABLED(CONFIG_PAGE_HVA) && cmma_flag)
+		__page_hva_make_all_stable();
 }
-#endif
 
 #endif /* _ASM_S390_PAGE_HVA_H */

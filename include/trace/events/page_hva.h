@@ -36,8 +36,8 @@ DEFINE_EVENT(page_hva_folio, page_hva_make_volatile,
 	TP_ARGS(folio)
 );
 
-/* A discarded folio is out of the page cache, by a fault or a look-up. */
-DEFINE_EVENT(page_hva_folio, page_hva_discard,
+/* A discarded folio is out of the page cache, or is read again in its place. */
+DEFINE_EVENT(page_hva_folio, page_hva_drop,
 	TP_PROTO(struct folio *folio),
 	TP_ARGS(folio)
 );
