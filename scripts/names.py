@@ -62,3 +62,12 @@ def missing(files):
         for name in re.findall(r"\b(\S*page_hva\S*)\.o\b", text):
             if os.path.join(os.path.dirname(path), f"{name}.c") not in files:
                 yield f"{path} wants {name}.o, and {name}.c is not there"
+
+
+def entry_points(files, upstream):
+    """Functions of ours that files call which are upstream, but those of s390 itself."""
+    ours = {name for path, text in files.items()
+            if path in ("include/linux/page_hva.h", "mm/page_hva.h")
+            for name in defined(code(text))}
+    return {name for path, text in files.items() if path in upstream
+            for name in CALL.findall(code(text)) if name in ours}

@@ -18,6 +18,10 @@ CHECKPATCH = {
 }
 
 
+# At most; and how many patches there are to the end of part 1.
+SHAPE, FIRST_PART = (20, 12, 185, 150, 250), 13
+
+
 def sh(command, **options):
     return subprocess.run(command, text=True, encoding="utf-8", errors="replace",
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -33,6 +37,7 @@ def series(report):
         if line.startswith("build/series"):
             print(f"#   {line}")
     static(report)
+    shape(report)
     for project in ("linux", "qemu"):
         applies(report, project)
         checkpatch(report, project)
@@ -73,6 +78,19 @@ def static(report):
     report.result(not found.returncode and not wrong,
                   "series: no patch for Linux takes what a later one brings",
                   "\n".join(wrong[:20]))
+
+
+def shape(report):
+    """The figures that only go down: entry points, after part 1 as well, lines and headers."""
+    found = sh([os.path.join(place.ROOT, "scripts/check-series"), "linux", "--static"])
+    points = [int(number) for number in re.findall(r" entry-points=(\d+)", found.stdout)]
+    lines = [sh(["wc", "-l", os.path.join(place.ROOT, path)]).stdout.split()[0]
+             for path in ("include/linux/page_hva.h", "mm/page_hva.h")]
+    core = sh([os.path.join(place.ROOT, "scripts/series"), "linux", "--lines"]).stdout
+    figures = [points[-1], points[FIRST_PART - 1], int(core.split()[0]), *map(int, lines)]
+    report.result(all(now <= limit for now, limit in zip(figures, SHAPE)),
+                  "series: entry points (and of part 1), lines in existing files, headers: "
+                  + ", ".join(f"{now} of {limit}" for now, limit in zip(figures, SHAPE)))
 
 
 def applies(report, project):
