@@ -119,6 +119,13 @@ u64 ram_size(void)
 	return size;
 }
 
+void set_prefix_to(u64 prefix)
+{
+	u32 operand = prefix;
+
+	asm volatile("spx %0" : : "Q" (operand) : "memory");
+}
+
 u64 tod_ms(void)
 {
 	u64 tod;
@@ -234,6 +241,30 @@ void dat_map(u64 virt, u64 real)
 	}
 	table = (u64 *)(*segment & ~0x7ffUL);
 	table[virt / PAGE % 256] = real;
+}
+
+/* The entry as it is, for translations that dat_map() does not make. */
+void dat_set_segment(u64 virt, u64 entry)
+{
+	segments[virt / SEGMENT] = entry;
+	asm volatile("ptlb" : : : "memory");
+}
+
+u64 dat_segment(u64 virt)
+{
+	return segments[virt / SEGMENT];
+}
+
+/* Translate by a region third table with one valid entry, which has these bits. */
+void dat_load_region(u64 bits)
+{
+	static u64 regions[512] __attribute__((aligned(PAGE)));
+	u64 asce = (u64)regions | 4;	/* region third table, one page of it */
+
+	for (u64 i = 1; i < ARRAY_SIZE(regions); i++)
+		regions[i] = 0x24;
+	regions[0] = (u64)segments | 7 | bits;
+	asm volatile("lctlg %%c1,%%c1,%0" : : "Q" (asce) : "memory");
 }
 
 u64 dat_address(int page)
