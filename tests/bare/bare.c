@@ -371,6 +371,7 @@ static const struct { const char *name; int bit; } modes[] = {
 	{ "poison", ALWAYS | POISON },
 	{ "guest-discard", GUEST_DISCARD },
 	{ "preserved", PRESERVED },
+	{ "first-key", FIRST_KEY },
 	{ "kvm", KVM },
 	{ "kvm-reset", KVM | RESET },
 	{ "bench", BENCH },
@@ -400,6 +401,8 @@ void __attribute__((noreturn)) main(void)
 	}
 	if (mode & DEVICE) {
 		test_device();
+	} else if (mode & FIRST_KEY) {
+		test_first_key();
 	} else if (mode & RESET) {
 		test_reset();
 	} else {
@@ -407,7 +410,10 @@ void __attribute__((noreturn)) main(void)
 			test_keys();
 		test_exceptions();
 	}
-	if (!(mode & (ABSENT | RESET | DEVICE))) {
+	if (mode & ABSENT) {
+		dat_init();
+		test_upstream();
+	} else if (!(mode & (RESET | DEVICE | FIRST_KEY))) {
 		dat_init();
 		test_states();
 		test_access();

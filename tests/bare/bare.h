@@ -88,6 +88,7 @@ enum {
 	BENCH = 4096,		/* no tests: for tests/bench-host */
 	BENCH_QUICK = 8192,
 	DEVICE = 16384,		/* as ALWAYS, with a page file and a virtio-rng; device.c only */
+	FIRST_KEY = 32768,	/* nothing but the first use of storage keys */
 };
 extern int mode;
 
@@ -152,6 +153,7 @@ u64 cpu1_prefix(void);
 #define GOOD	8		/* the other operand */
 extern const u8 load[], store[], mvc_target[], compare_and_swap[];
 extern const u8 load_real_address[], store_system_information[];
+extern const u8 translate_target[], translate_extended[];
 struct outcome touch(u64 psw_mask, const void *code, u64 address);
 void discard_fault(const struct outcome *o, u64 psw_addr, u64 block);
 void make_discarded(u64 block);
@@ -180,6 +182,8 @@ void test_preserved(void);
 void test_discard(void);
 void test_kvm(void);
 void test_edat(void);
+void test_upstream(void);
+void test_first_key(void);
 void bench(void);
 void test_host(void);
 void test_cpus(void);
