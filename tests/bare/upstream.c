@@ -99,9 +99,6 @@ static void store_system_information_into_a_page_that_is_not_mapped(void)
  * QEMU take long to make them, and the second CPU comes while it does: a little later,
  * because the first CPU has to get there.
  */
-#ifndef FIRST_KEY_DELAY
-#define FIRST_KEY_DELAY	100	/* microseconds */
-#endif
 static u8 first_page[PAGE] __attribute__((aligned(PAGE)));
 static u8 second_page[PAGE] __attribute__((aligned(PAGE)));
 static volatile u64 start;
@@ -126,7 +123,7 @@ static void key_set_while_the_other_cpu_sets_the_first_one(void)
 	cpu1_run(set_the_second_key);
 	for (u64 end = microseconds() + 20000; microseconds() < end; )
 		;
-	start = microseconds() + FIRST_KEY_DELAY;
+	start = microseconds() + 400;
 	set_key((u64)first_page, 0x30);
 	cpu1_wait();
 	equal("first key", get_key((u64)first_page) & 0xf0, 0x30);
