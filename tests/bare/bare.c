@@ -119,6 +119,13 @@ u64 ram_size(void)
 	return size;
 }
 
+void set_prefix_to(u64 prefix)
+{
+	u32 operand = prefix;
+
+	asm volatile("spx %0" : : "Q" (operand) : "memory");
+}
+
 u64 tod_ms(void)
 {
 	u64 tod;
@@ -236,6 +243,30 @@ void dat_map(u64 virt, u64 real)
 	table[virt / PAGE % 256] = real;
 }
 
+/* The entry as it is, for translations that dat_map() does not make. */
+void dat_set_segment(u64 virt, u64 entry)
+{
+	segments[virt / SEGMENT] = entry;
+	asm volatile("ptlb" : : : "memory");
+}
+
+u64 dat_segment(u64 virt)
+{
+	return segments[virt / SEGMENT];
+}
+
+/* Translate by a region third table with one valid entry, which has these bits. */
+void dat_load_region(u64 bits)
+{
+	static u64 regions[512] __attribute__((aligned(PAGE)));
+	u64 asce = (u64)regions | 4;	/* region third table, one page of it */
+
+	for (u64 i = 1; i < ARRAY_SIZE(regions); i++)
+		regions[i] = 0x24;
+	regions[0] = (u64)segments | 7 | bits;
+	asm volatile("lctlg %%c1,%%c1,%0" : : "Q" (asce) : "memory");
+}
+
 u64 dat_address(int page)
 {
 	return WINDOW + (NPAGES - 1 - page) * PAGE;
@@ -340,6 +371,7 @@ static const struct { const char *name; int bit; } modes[] = {
 	{ "poison", ALWAYS | POISON },
 	{ "guest-discard", GUEST_DISCARD },
 	{ "preserved", PRESERVED },
+	{ "first-key", FIRST_KEY },
 	{ "kvm", KVM },
 	{ "kvm-reset", KVM | RESET },
 	{ "bench", BENCH },
@@ -369,6 +401,8 @@ void __attribute__((noreturn)) main(void)
 	}
 	if (mode & DEVICE) {
 		test_device();
+	} else if (mode & FIRST_KEY) {
+		test_first_key();
 	} else if (mode & RESET) {
 		test_reset();
 	} else {
@@ -376,7 +410,10 @@ void __attribute__((noreturn)) main(void)
 			test_keys();
 		test_exceptions();
 	}
-	if (!(mode & (ABSENT | RESET | DEVICE))) {
+	if (mode & ABSENT) {
+		dat_init();
+		test_upstream();
+	} else if (!(mode & (RESET | DEVICE | FIRST_KEY))) {
 		dat_init();
 		test_states();
 		test_access();

@@ -56,8 +56,10 @@ enum {
 	NONE = 0,
 	OPERATION = 0x01,
 	PRIVILEGED = 0x02,
+	PROTECTION = 0x04,
 	ADDRESSING = 0x05,
 	SPECIFICATION = 0x06,
+	NOT_MAPPED = 0x11,
 	DISCARDED = 0x1a,
 };
 
@@ -86,6 +88,7 @@ enum {
 	BENCH = 4096,		/* no tests: for tests/bench-host */
 	BENCH_QUICK = 8192,
 	DEVICE = 16384,		/* as ALWAYS, with a page file and a virtio-rng; device.c only */
+	FIRST_KEY = 32768,	/* nothing but the first use of storage keys */
 };
 extern int mode;
 
@@ -110,6 +113,7 @@ struct outcome essa_outcome(u64 psw_mask, int operation, u64 address);
 struct lowcore *lowcore(void);
 void lowcore_init(struct lowcore *lc);
 u64 ram_size(void);
+void set_prefix_to(u64 prefix);
 u64 tod_ms(void);
 void fill(void *at, int byte, u64 len);
 bool filled(const void *at, int byte, u64 len);
@@ -122,6 +126,9 @@ void copy(void *to, const void *from, u64 len);
 extern u8 pages[NPAGES][PAGE];
 u64 dat_address(int page);
 void dat_map(u64 virt, u64 real);
+void dat_set_segment(u64 virt, u64 entry);
+u64 dat_segment(u64 virt);
+void dat_load_region(u64 bits);
 void dat_init(void);
 void dat_load(void);
 void diag308_reset(int subcode);
@@ -145,6 +152,8 @@ u64 cpu1_prefix(void);
 #define BAD	2		/* the block under test */
 #define GOOD	8		/* the other operand */
 extern const u8 load[], store[], mvc_target[], compare_and_swap[];
+extern const u8 load_real_address[], store_system_information[];
+extern const u8 translate_target[], translate_extended[];
 struct outcome touch(u64 psw_mask, const void *code, u64 address);
 void discard_fault(const struct outcome *o, u64 psw_addr, u64 block);
 void make_discarded(u64 block);
@@ -173,6 +182,8 @@ void test_preserved(void);
 void test_discard(void);
 void test_kvm(void);
 void test_edat(void);
+void test_upstream(void);
+void test_first_key(void);
 void bench(void);
 void test_host(void);
 void test_cpus(void);

@@ -21,13 +21,6 @@ static u64 second_block(int i)
 	return (u64)area[i] + PAGE;
 }
 
-static void set_prefix_to(u64 prefix)
-{
-	u32 operand = prefix;
-
-	asm volatile("spx %0" : : "Q" (operand) : "memory");
-}
-
 static void areas_init(void)
 {
 	for (int i = 0; i < 2; i++) {

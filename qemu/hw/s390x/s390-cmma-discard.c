@@ -11,13 +11,10 @@
 #include "qapi/qapi-commands-machine-target.h"
 #include "exec/cputlb.h"
 #include "exec/exec-all.h"
-#include "exec/ram_addr.h"
-#include "migration/misc.h"
 #include "system/cpus.h"
 #include "system/runstate.h"
 #include "system/tcg.h"
 #include "hw/s390x/s390-written.h"
-#include "hw/virtio/virtio-balloon.h"
 #include "cpu.h"
 #include "s390-cmma-internal.h"
 #include "trace.h"
@@ -57,98 +54,6 @@ static void cmma_invalidate_code(S390CmmaState *s, uint64_t gfn, uint64_t count)
         tb_invalidate_phys_range(ram_addr,
                                  ram_addr + count * TARGET_PAGE_SIZE - 1);
     }
-}
-
-void cmma_drop(S390CmmaState *s, uint64_t gfn, uint64_t count)
-{
-    hwaddr offset = gfn * TARGET_PAGE_SIZE;
-    uint64_t size = count * TARGET_PAGE_SIZE;
-    void *host = cmma_host(s, gfn);
-
-    if (!cmma_page_forget(s, gfn, count) && !s->poison &&
-        ram_block_discard_range(s->ram->ram_block, offset, size)) {
-        /* The block has to be zero when it is accessed again, no matter what */
-        memset(host, 0, size);
-    }
-    if (s->poison) {
-        memset(host, CMMA_POISON, size);
-    }
-    /* Not "written" for anybody but migration: see s390_written_test() */
-    cpu_physical_memory_set_dirty_range(memory_region_get_ram_addr(s->ram) +
-                                        offset, size,
-                                        1 << DIRTY_MEMORY_MIGRATION);
-    trace_s390_cmma_discard(offset, count);
-}
-
-/* Whether migration finds out by page faults what is accessed */
-static bool cmma_migration_watches(void)
-{
-    return migration_in_incoming_postcopy() || migration_in_bg_snapshot();
-}
-
-bool cmma_memory_stays(void)
-{
-    return ram_block_discard_is_disabled() || cmma_migration_watches();
-}
-
-static bool cmma_private_memory(S390CmmaState *s)
-{
-    RAMBlock *rb = s->ram->ram_block;
-
-    return rb->fd < 0 && !qemu_ram_is_shared(rb) &&
-           qemu_ram_pagesize(rb) == TARGET_PAGE_SIZE &&
-           qemu_real_host_page_size() == TARGET_PAGE_SIZE;
-}
-
-bool cmma_can_discard(S390CmmaState *s, Error **errp)
-{
-    ERRP_GUARD();
-
-    if (!s->poison && !cmma_private_memory(s)) {
-        error_setg(errp, "Guest memory of this kind cannot be discarded");
-        error_append_hint(errp, "Use private anonymous memory with pages of "
-                          "4 KiB, not a file or huge pages, or use "
-                          "s390-cmma.poison=on, which frees no memory.\n");
-        return false;
-    }
-    if (s->poison ? cmma_migration_watches() : cmma_memory_stays()) {
-        error_setg(errp, "Discarding of guest memory is disabled");
-        error_append_hint(errp, "A device or a migration that is active needs "
-                          "all guest memory to stay in place.\n");
-        return false;
-    }
-    return true;
-}
-
-bool cmma_can_page_out(S390CmmaState *s, Error **errp)
-{
-    ERRP_GUARD();
-
-    if (!s->page_file) {
-        error_setg(errp, "Nothing can be paged out without a page file");
-        error_append_hint(errp, "Start QEMU with "
-                          "-global s390-cmma.page-file=FILE.\n");
-        return false;
-    }
-    if (!cmma_private_memory(s)) {
-        error_setg(errp, "Guest memory of this kind cannot be paged out");
-        error_append_hint(errp, "Use private anonymous memory with pages of "
-                          "4 KiB, not a file or huge pages.\n");
-        return false;
-    }
-    if (cmma_memory_stays()) {
-        error_setg(errp, "Paging out of guest memory is disabled");
-        error_append_hint(errp, "A device or a migration that is active needs "
-                          "all guest memory to stay in place.\n");
-        return false;
-    }
-    /* What a balloon frees would come back from the page file */
-    if (object_resolve_path_type("", TYPE_VIRTIO_BALLOON, NULL)) {
-        error_setg(errp, "Guest memory cannot be paged out while it has a "
-                   "balloon");
-        return false;
-    }
-    return true;
 }
 
 /* Whether what migration has sent or not yet received must not change now */

@@ -87,7 +87,7 @@ struct S390CmmaClass {
     DeviceRealize parent_realize;
 };
 
-/* NULL unless TCG runs the machine */
+/* NULL unless TCG runs the machine; s390-cmma-state.c */
 extern S390CmmaState *s390_cmma;
 
 static inline bool cmma_is(uint8_t state, uint8_t usage, uint8_t content)
@@ -106,6 +106,11 @@ static inline bool cmma_absent(uint8_t state)
     return state & CMMA_ABSENT;
 }
 
+static inline bool cmma_preserved(uint8_t state)
+{
+    return (state & (S390_CMMA_CONTENT | CMMA_OLD)) == S390_CMMA_PRESERVED;
+}
+
 /* Whether a CPU that accesses the block has to do more than just that */
 static inline bool cmma_traps(S390CmmaState *s, uint8_t state)
 {
@@ -119,7 +124,24 @@ static inline void *cmma_host(S390CmmaState *s, uint64_t gfn)
     return memory_region_get_ram_ptr(s->ram) + gfn * TARGET_PAGE_SIZE;
 }
 
-/* The state of a block, s390-cmma.c: */
+/*
+ * A file calls what is declared before its own section, and nothing after it.
+ *
+ * The frame of a block, s390-cmma-page.c:
+ */
+
+bool cmma_can_discard(S390CmmaState *s, Error **errp);
+bool cmma_can_page_out(S390CmmaState *s, Error **errp);
+/*
+ * Throw the content of blocks away that no CPU can access, and of which there
+ * is no translated code; content_lock
+ */
+void cmma_drop(S390CmmaState *s, uint64_t gfn, uint64_t count);
+bool cmma_page_file_open(S390CmmaState *s, Error **errp);
+/* Returns 0, or a negative errno, and then the blocks are as they were */
+int cmma_page_out(S390CmmaState *s, uint64_t gfn, uint64_t count);
+
+/* The state of a block, s390-cmma-state.c: */
 
 /*
  * Change the state of block @gfn if it still is @old, and its frame with it.
@@ -144,33 +166,16 @@ uint8_t cmma_kvm_next_state(S390CmmaState *s, uint64_t gfn, uint8_t state,
 uint8_t cmma_kvm_evicted(uint8_t state);
 uint8_t cmma_kvm_aged(uint8_t state);
 
+/* States for migration, s390-cmma-stattrib.c: */
+
+void cmma_stattrib_class_init(S390StAttribClass *sac);
+
 /* Taking blocks away, s390-cmma-discard.c: */
 
-bool cmma_can_discard(S390CmmaState *s, Error **errp);
-bool cmma_can_page_out(S390CmmaState *s, Error **errp);
-/* Whether somebody relies on where guest memory is now */
-bool cmma_memory_stays(void);
 /* Whether the policy takes a block that has just become volatile */
 bool cmma_policy_discards(S390CmmaState *s);
-/*
- * Throw the content of blocks away that no CPU can access, and of which there
- * is no translated code; content_lock
- */
-void cmma_drop(S390CmmaState *s, uint64_t gfn, uint64_t count);
 /* Safe work on the block whose number is @data: no CPU is in cpu_exec() */
 void cmma_work_flush(CPUState *cs, run_on_cpu_data data);
 void cmma_work_discard(CPUState *cs, run_on_cpu_data data);
-
-/* The page file, s390-cmma-page.c: */
-
-bool cmma_page_file_open(S390CmmaState *s, Error **errp);
-/* Returns 0, or a negative errno, and then the blocks are as they were */
-int cmma_page_out(S390CmmaState *s, uint64_t gfn, uint64_t count);
-/* Give blocks of the page file empty frames; whether there were any */
-bool cmma_page_forget(S390CmmaState *s, uint64_t gfn, uint64_t count);
-
-/* Storage attributes class and monitor: */
-
-void cmma_stattrib_class_init(S390StAttribClass *sac);
 
 #endif

@@ -1,5 +1,8 @@
 /*
- * s390 collaborative memory management: paging out to a file
+ * s390 collaborative memory management: the frames of blocks
+ *
+ * A block that is dropped gives its frame back to the operating system, unless
+ * it is poisoned, and is zero when it is accessed again.
  *
  * A block that is paged out is written to the page file, and a private mapping
  * of that part of the file takes the place of its frame. So memory is free,
@@ -15,9 +18,24 @@
 #include "qemu/bitmap.h"
 #include "qapi/error.h"
 #include "exec/memory.h"
+#include "exec/ram_addr.h"
+#include "hw/virtio/virtio-balloon.h"
+#include "migration/misc.h"
 #include "cpu.h"
 #include "s390-cmma-internal.h"
 #include "trace.h"
+
+/* Whether migration finds out by page faults what is accessed */
+static bool cmma_migration_watches(void)
+{
+    return migration_in_incoming_postcopy() || migration_in_bg_snapshot();
+}
+
+/* Whether somebody relies on where guest memory is now */
+static bool cmma_memory_stays(void)
+{
+    return ram_block_discard_is_disabled() || cmma_migration_watches();
+}
 
 #ifndef CONFIG_LINUX
 
@@ -32,7 +50,7 @@ int cmma_page_out(S390CmmaState *s, uint64_t gfn, uint64_t count)
     g_assert_not_reached();
 }
 
-bool cmma_page_forget(S390CmmaState *s, uint64_t gfn, uint64_t count)
+static bool cmma_page_forget(S390CmmaState *s, uint64_t gfn, uint64_t count)
 {
     return false;
 }
@@ -104,7 +122,8 @@ int cmma_page_out(S390CmmaState *s, uint64_t gfn, uint64_t count)
     return ret;
 }
 
-bool cmma_page_forget(S390CmmaState *s, uint64_t gfn, uint64_t count)
+/* Give blocks of the page file empty frames; whether there were any */
+static bool cmma_page_forget(S390CmmaState *s, uint64_t gfn, uint64_t count)
 {
     if (!s->paged ||
         find_next_bit(s->paged, gfn + count, gfn) == gfn + count) {
@@ -125,3 +144,84 @@ bool cmma_page_forget(S390CmmaState *s, uint64_t gfn, uint64_t count)
 }
 
 #endif
+
+void cmma_drop(S390CmmaState *s, uint64_t gfn, uint64_t count)
+{
+    hwaddr offset = gfn * TARGET_PAGE_SIZE;
+    uint64_t size = count * TARGET_PAGE_SIZE;
+    void *host = cmma_host(s, gfn);
+
+    if (!cmma_page_forget(s, gfn, count) && !s->poison &&
+        ram_block_discard_range(s->ram->ram_block, offset, size)) {
+        /* The block has to be zero when it is accessed again, no matter what */
+        memset(host, 0, size);
+    }
+    if (s->poison) {
+        memset(host, CMMA_POISON, size);
+    }
+    /* Not "written" for anybody but migration: see s390_written_test() */
+    cpu_physical_memory_set_dirty_range(memory_region_get_ram_addr(s->ram) +
+                                        offset, size,
+                                        1 << DIRTY_MEMORY_MIGRATION);
+    trace_s390_cmma_discard(offset, count);
+}
+
+static bool cmma_private_memory(S390CmmaState *s)
+{
+    RAMBlock *rb = s->ram->ram_block;
+
+    return rb->fd < 0 && !qemu_ram_is_shared(rb) &&
+           qemu_ram_pagesize(rb) == TARGET_PAGE_SIZE &&
+           qemu_real_host_page_size() == TARGET_PAGE_SIZE;
+}
+
+bool cmma_can_discard(S390CmmaState *s, Error **errp)
+{
+    ERRP_GUARD();
+
+    if (!s->poison && !cmma_private_memory(s)) {
+        error_setg(errp, "Guest memory of this kind cannot be discarded");
+        error_append_hint(errp, "Use private anonymous memory with pages of "
+                          "4 KiB, not a file or huge pages, or use "
+                          "s390-cmma.poison=on, which frees no memory.\n");
+        return false;
+    }
+    if (s->poison ? cmma_migration_watches() : cmma_memory_stays()) {
+        error_setg(errp, "Discarding of guest memory is disabled");
+        error_append_hint(errp, "A device or a migration that is active needs "
+                          "all guest memory to stay in place.\n");
+        return false;
+    }
+    return true;
+}
+
+bool cmma_can_page_out(S390CmmaState *s, Error **errp)
+{
+    ERRP_GUARD();
+
+    if (!s->page_file) {
+        error_setg(errp, "Nothing can be paged out without a page file");
+        error_append_hint(errp, "Start QEMU with "
+                          "-global s390-cmma.page-file=FILE.\n");
+        return false;
+    }
+    if (!cmma_private_memory(s)) {
+        error_setg(errp, "Guest memory of this kind cannot be paged out");
+        error_append_hint(errp, "Use private anonymous memory with pages of "
+                          "4 KiB, not a file or huge pages.\n");
+        return false;
+    }
+    if (cmma_memory_stays()) {
+        error_setg(errp, "Paging out of guest memory is disabled");
+        error_append_hint(errp, "A device or a migration that is active needs "
+                          "all guest memory to stay in place.\n");
+        return false;
+    }
+    /* What a balloon frees would come back from the page file */
+    if (object_resolve_path_type("", TYPE_VIRTIO_BALLOON, NULL)) {
+        error_setg(errp, "Guest memory cannot be paged out while it has a "
+                   "balloon");
+        return false;
+    }
+    return true;
+}
