@@ -65,7 +65,7 @@ static inline int page_hva_drop(struct page *page)
 	return page_hva_enabled() && page ? __page_hva_drop(page) : 0;
 }
 
-#ifdef CONFIG_PAGE_HVA
+#ifdef CONFIG_ARCH_HAS_PAGE_HVA
 #include <asm/page_hva.h>
 #endif
 

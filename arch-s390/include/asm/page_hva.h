@@ -11,7 +11,6 @@
 #define _ASM_S390_PAGE_HVA_H
 
 #include <linux/mm.h>
-#include <linux/page_hva.h>
 #include <asm/asm-extable.h>
 #include <asm/page-states.h>
 
