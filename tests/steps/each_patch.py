@@ -11,7 +11,7 @@ from harness.guest import Guest
 from .stress import Discarder, properties_of
 
 SECONDS = 10
-LIST = "find /mnt/tree/mm /mnt/tree/fs -type f >/tmp/list"
+LIST = "find /mnt/tree/mm -type f >/tmp/list"
 READ = "xargs cat </tmp/list >/dev/null"
 # What has been used turns volatile now, or when it has been left alone.
 SETTLE = ("f=/sys/kernel/debug/page_hva/settle; "
@@ -34,10 +34,10 @@ def boot(kernel, log):
                append="page_hva=on", log=log) as guest:
         said = guest.run("dmesg | grep 'page_hva: ' || :")
         enabled = bool(re.search(r"page_hva: .*\benabled\b", said))
-        guest.run(f"{LIST}; {READ}")
+        guest.run(f"{LIST}; {READ}", timeout=300)
         if not enabled:
             if "page_hva: " in said or "page_hva_" in guest.run("cat /proc/vmstat"):
-                guest.run(SETTLE, timeout=90)
+                guest.run(SETTLE, timeout=300)
             essa = guest.qmp.command("x-query-s390-cmma")["essa"]
             assert not any(essa[op] for op in VOLATILE), \
                 f"page_hva=on is refused, but blocks turned volatile: ESSA {essa}"
@@ -58,18 +58,18 @@ def stress(kernel, policy, log):
     with Guest(place.QEMU, kernel, place.INITRD, drive=place.IMAGE, append="page_hva=on",
                options=options, log=log) as guest:
         # Files that rest turn volatile for certain, and are read again.
-        guest.run(f"{LIST}; {READ}; {SETTLE}", timeout=120)
+        guest.run(f"{LIST}; {READ}; {SETTLE}", timeout=300)
         for what in takes:
             guest.qmp.command("x-s390-cmma-discard", what=what)
-        guest.run(READ)
+        guest.run(READ, timeout=300)
         guest.run(HURRY)
         words = f"stress --dir /mnt/write --seconds {SECONDS} --seed 1 --hang 40"
         if takes:
             with Discarder(guest, takes) as host:
-                guest.run(words, timeout=SECONDS + 120)
+                guest.run(words, timeout=SECONDS + 300)
             assert not host.error, f"discard: {host.error}"
         else:
-            guest.run(words, timeout=SECONDS + 120)
+            guest.run(words, timeout=SECONDS + 300)
         answer = guest.qmp.command("x-query-s390-cmma")
         assert not answer["violations"], f"violations: {answer['violations']}"
         assert answer["discard-faults"], "the guest met no discarded page"
