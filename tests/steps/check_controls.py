@@ -21,6 +21,7 @@ COMPLAINT = re.compile(r"page_hva: volatile pfn .*|Access to a discarded page.*|
                        r"access to discarded page .*|page_hva: pfn .*|WARNING: .*|"
                        r"BUG: .*|Kernel panic.*")
 DEBUG = place.kernel("debug")
+SEVERAL = 50            # instructions that need several pages
 AT_ONCE = 2             # guests: much of the time one of them boots, on one CPU
 
 
@@ -36,7 +37,8 @@ def hooks(guest):
 
 def verbs():
     """The hooks that the source can switch off; those of the documentation must agree."""
-    known = set(re.findall(r"PAGE_HVA_OFF\((\w+)\) ", source("include/linux/page_hva_sites.h")))
+    known = set(re.findall(r"PAGE_HVA_OFF\((\w+)\)",
+                           source("include/linux/page_hva_sites.h"))) - {"name"}
     table = re.search(r"^Hooks\n=+\n.*?^name +rule +where[^\n]*\n[= ]+\n(.*?)^=+ +=+",
                       source("Documentation/mm/page_hva.rst"), re.MULTILINE | re.DOTALL)
     rows = re.findall(r"^(\w+(?:, \w+)*) ", table[1], re.MULTILINE) if table else []
@@ -55,6 +57,16 @@ def stress(operations):
     return act
 
 
+def reads_end(guest, _):
+    """Whoever reads again what was read ahead, and is gone, gets done."""
+    try:
+        guest.run(f"stress --dir /mnt/write --seconds {SHORT} --only pread", timeout=60)
+    except GuestError as error:
+        if "in time" in str(error):
+            raise GuestError("FAIL a read never ends") from None
+        raise
+
+
 def hold_volatile(way):
     """Lock, pin or write what is mapped, and volatile, after a host took what it may."""
     def act(guest, _):
@@ -70,6 +82,21 @@ def read_discarded(guest, _):
     requests, _ = progress.again(guest, "read", progress.FILE, 4)
     if requests > progress.REQUESTS:
         raise GuestError(f"FAIL to read again takes {requests:.1f} times the requests")
+
+
+def progress_made(guest, _):
+    """An instruction whose eight pages are discarded as soon as that is possible."""
+    before = guest.qmp.command("x-query-s390-cmma")["discard-faults"]
+    try:
+        guest.run(f"{progress.NO_BATCHES} && mkdir -p /mnt/write && "
+                  f"progress several /mnt/write {SEVERAL}", timeout=60)
+    except GuestError as error:
+        if "in time" in str(error):
+            raise GuestError("FAIL an instruction is never done") from None
+        raise
+    faults = guest.qmp.command("x-query-s390-cmma")["discard-faults"] - before
+    if faults > 8 * SEVERAL:
+        raise GuestError(f"FAIL {faults} discard faults of {SEVERAL} times 8 pages")
 
 
 def some_volatile(read):
@@ -154,6 +181,10 @@ EXEMPT = {
     "drop@*": "follows a make_stable that has one: without it nobody would get any further",
     "shadow@*": "is what refault looks for",
     "enabled@*_init": "at boot",
+    "enabled@do_discard_fault": "without page_hva=on nothing is volatile",
+    "enabled@filemap_*": "the same as claim, which stands behind it",
+    "lookup@__filemap_get_folio": "both of its halves have one",
+    "make_stable@__page_hva_swap_claim": "is what swap_claim does",
     "enabled@hmm_range_fault": "no device of s390 here uses it",
     "set_stable_data@unused_memory_notify": "memory goes online: step free",
     "make_stable@follow_pmd_mask": "huge pages of files: TCG may lack EDAT-1",
@@ -175,6 +206,8 @@ CONTROLS = {
     "reread": Control(stress("pread")),
     "readahead": Control(read_discarded, policy="none"),
     "fault": Control(stress("copy-on-write,map-shared-write")),
+    "make_room": Control(reads_end),
+    "enabled@should_fault_around": Control(progress_made),
     "copy": Control(hold_volatile("private-write"), policy="none"),
     "make_stable@wp_page_shared": Control(stress("map-shared-write,read-into-mapping")),
     "make_stable@follow_page_pte":
