@@ -149,7 +149,7 @@ def count_potential(guest, _):
 
 def reuse_unused(guest, _):
     """Use pages that became unused."""
-    free.wait_for_share(guest)
+    free.wait_for_share(guest, free.LATER)
     guest.run(free.COMPILE.format(8))
 
 
