@@ -10,7 +10,7 @@
 #define pr_fmt(fmt) "page_hva: " fmt
 
 #include <linux/backing-dev.h>
-#include <linux/bit_spinlock.h>
+#include <linux/bitops.h>
 #include <linux/kmsan-checks.h>
 #include <linux/kprobes.h>
 #include <linux/memcontrol.h>
@@ -40,19 +40,20 @@ void __init page_hva_enable(void)
 
 /*
  * The state lock.  make_volatile runs in interrupt context as well, when I/O
- * ends, so interrupts are off while it is held.  They also make its holder an
+ * ends, so interrupts are off while it is held.  That also makes its holder an
  * RCU reader.  A probe that hits its holder may run a BPF program that looks up
  * the same folio, for a build ID, and would wait for ever: no kprobes here, and
  * nothing is called that the function tracer knows.
  */
 static nokprobe_inline void page_hva_lock(struct folio *folio)
 {
-	bit_spin_lock(PG_hva_lock, folio_flags(folio, 0));
+	while (test_and_set_bit_lock(PG_hva_lock, folio_flags(folio, 0)))
+		cpu_relax();
 }
 
 static nokprobe_inline void page_hva_unlock(struct folio *folio)
 {
-	bit_spin_unlock(PG_hva_lock, folio_flags(folio, 0));
+	clear_bit_unlock(PG_hva_lock, folio_flags(folio, 0));
 }
 
 /**
@@ -214,7 +215,7 @@ static nokprobe_inline bool make_volatile(struct folio *folio, bool read_end,
 	bool ok = false, mapped;
 
 	local_irq_save(irqflags);
-	if (!bit_spin_trylock(PG_hva_lock, folio_flags(folio, 0)))
+	if (test_and_set_bit_lock(PG_hva_lock, folio_flags(folio, 0)))
 		goto out;
 	smp_mb();	/* lock bit before counts, pairs with make_stable */
 	if (page_hva_counts_ok(folio, read_end, &mapped)) {

@@ -46,12 +46,13 @@ bool page_hva_swap_unmap(struct folio *folio);
  * @block: does it for the block that begins at @pfn; returns true if there are
  *	   pages to come back for.  The memory does not go offline meanwhile.
  * @begin: called before the first block of a pass, or NULL
- * @nr: how many blocks there are; the rest is private to late.c
+ * @nr: how many blocks there are
  */
 struct page_hva_late {
 	bool (*block)(unsigned long pfn);
 	void (*begin)(void);
 	unsigned long nr;
+	/* private: to late.c */
 	unsigned long *waiting, *left;
 	u8 *marked;
 	struct irq_work queue;

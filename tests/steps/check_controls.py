@@ -224,7 +224,8 @@ CONTROLS = {
     "resident@s*": Control(reclaim.met, policy="none", memory="256M"),
     "set_stable_data@__arch_alloc_page": Control(reuse_unused, more=("strict-unused=all",)),
     "swap_claim@folio_swapcache_freeable": Control(swap_hard, on="on,p", disk="swap-free"),
-    "swap_claim@swap_writepage": Control(swap_hard, on="on,p", disk="swap-write"),
+    "swap_claim@swap_writepage":
+        Control(potential("pageout"), policy="none", on="on,p", disk="swap-write"),
     "end_read": Control(some_volatile(read=True), policy="none"),
     "make_volatile": Control(some_volatile(read=False), policy="none"),
     "make_unused": Control(lambda guest, _: free.becomes_unused(guest), policy="none"),
@@ -239,7 +240,7 @@ CONTROLS = {
 
 
 def file_name(hook):
-    return re.sub(r"[^\w@,]+", "", hook)
+    return re.sub(r"[^\w@]+", "-", hook)
 
 
 def missing_controls():
