@@ -19,7 +19,7 @@ SHORT, LONG = 3, 90
 # What the kernel says about itself, most telling first in time.
 COMPLAINT = re.compile(r"page_hva: volatile pfn .*|Access to a discarded page.*|"
                        r"access to discarded page .*|page_hva: pfn .*|WARNING: .*|"
-                       r"BUG: .*|Kernel panic.*")
+                       r"BUG: .*|Kernel panic.*|rcu: INFO: .* detected stalls.*")
 DEBUG = place.kernel("debug")
 SEVERAL = 50            # instructions that need several pages
 AT_ONCE = 2             # guests: much of the time one of them boots, on one CPU
