@@ -17,7 +17,7 @@ DETECTORS = ("echo 10 >/proc/sys/kernel/hung_task_timeout_secs && "
              "echo 5 >/sys/module/rcupdate/parameters/rcu_cpu_stall_timeout")
 # How often an instruction that needs eight pages is done: on the debug kernel, which can
 # do without LRU batches but is slow, and on the other one.
-TIMES, MORE_TIMES = 300, 4_000
+TIMES, MORE_TIMES = 300, 2_000
 FILE = "/mnt/write/big"
 MEGABYTES = 32
 # Requests for a file again after a discard, over those for it from a cold cache, and

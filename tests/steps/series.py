@@ -37,7 +37,6 @@ def series(report):
         if line.startswith("build/series"):
             print(f"#   {line}")
     static(report)
-    shape(report)
     for project in ("linux", "qemu"):
         applies(report, project)
         checkpatch(report, project)
@@ -72,17 +71,12 @@ def source_of(project):
 
 
 def static(report):
-    """The part of make check-series that takes seconds."""
+    """The part of make check-series that takes seconds, and figures that only go down."""
     found = sh([os.path.join(place.ROOT, "scripts/check-series"), "linux", "--static"])
     wrong = [line for line in found.stdout.splitlines() if not line.endswith("names=ok")]
     report.result(not found.returncode and not wrong,
                   "series: no patch for Linux takes what a later one brings",
                   "\n".join(wrong[:20]))
-
-
-def shape(report):
-    """The figures that only go down: entry points, after part 1 as well, lines and headers."""
-    found = sh([os.path.join(place.ROOT, "scripts/check-series"), "linux", "--static"])
     points = [int(number) for number in re.findall(r" entry-points=(\d+)", found.stdout)]
     lines = [sh(["wc", "-l", os.path.join(place.ROOT, path)]).stdout.split()[0]
              for path in ("include/linux/page_hva.h", "mm/page_hva.h")]
