@@ -2,8 +2,7 @@
 /*
  * Page host virtual assist: the hooks of mm/, for mm/internal.h
  *
- * A bool says that the content is there; an int is 0, or an error.  Slow paths,
- * and what there is to say about them, are in mm/page_hva/.
+ * A bool says that the content is there, or not needed; an int is 0, or an error.
  */
 #ifndef _MM_PAGE_HVA_H
 #define _MM_PAGE_HVA_H
@@ -13,11 +12,13 @@
 #include <linux/pagemap.h>
 #include <linux/pagevec.h>
 
-/* A folio with neither of these is stable. */
+/* A folio with neither of these is stable; what is to be cleared when it is freed */
 #ifdef CONFIG_PAGE_HVA
 #define PAGE_HVA_FLAGS	(BIT(PG_hva_volatile) | BIT(PG_hva_lock))
+#define PAGE_HVA_USED	(BIT(PG_hva_volatile) | BIT(PG_hva_writable))
 #else
 #define PAGE_HVA_FLAGS	0UL
+#define PAGE_HVA_USED	0UL
 #endif
 
 bool __page_hva_make_stable(struct folio *folio);
@@ -30,14 +31,15 @@ void __page_hva_fault_gone(struct folio *folio, struct vm_fault *vmf,
 			   bool mapping_locked, vm_fault_t *ret);
 int __page_hva_copy(struct page *to, struct page *from, bool locked);
 void __page_hva_free(struct page *page, unsigned int order);
-unsigned long __page_hva_sweep(struct pglist_data *pgdat,
-			       struct mem_cgroup *memcg, unsigned long nr,
-			       unsigned long *reclaimed, unsigned long *scanned);
+int __page_hva_sweep(struct pglist_data *pgdat, struct mem_cgroup *memcg,
+		     unsigned long nr, unsigned long *reclaimed,
+		     unsigned long *scanned);
 bool __page_hva_resident(struct page *page, unsigned int nr);
 void *__page_hva_shadow(struct folio *folio);
 int __page_hva_refault(struct folio *folio, void *shadow);
 int __page_hva_readahead(struct readahead_control *ractl, pgoff_t index,
 			 pgoff_t mark, pgoff_t end);
+extern bool page_hva_may_free_volatile;
 void __page_hva_make_unused(unsigned long pfn, unsigned int order);
 void __page_hva_swap_in(struct folio *folio);
 bool __page_hva_swap_claim(struct folio *folio);
@@ -128,9 +130,8 @@ static inline int page_hva_reread(struct folio *folio, struct kiocb *iocb,
 
 /*
  * A fault that stores to a shared mapping is about to dirty the folio.  One that
- * waited for I/O must end with a page that stays for a while, or a host that
- * is quick could starve an access, and what is mlocked has to be there.  What
- * is gone loses its lock and reference.
+ * waited for I/O must end with a page that stays, or a quick host could starve an
+ * access, and so must mlock.  What is gone loses its lock and reference.
  */
 static inline bool __must_check
 page_hva_fault(struct folio *folio, struct vm_fault *vmf, bool mapping_locked,
@@ -167,22 +168,19 @@ static __always_inline int page_hva_copy(struct page *to, struct page *from,
  */
 static __always_inline bool page_hva_must_free_stable(void)
 {
-	return !page_hva_unused_enabled() || want_init_on_free() ||
+	return !READ_ONCE(page_hva_may_free_volatile) || want_init_on_free() ||
 	       page_hva_p_enabled();
 }
 
 /* Pages are freed: whoever gets them next may touch them. */
 static __always_inline void page_hva_free(struct page *page, unsigned int order)
 {
-	if (page_hva_enabled() && page->flags & PAGE_HVA_FLAGS &&
+	if (page_hva_enabled() && page->flags & PAGE_HVA_USED &&
 	    (order || page_hva_must_free_stable()))
 		__page_hva_free(page, order);
 }
 
-/*
- * Is the content there, of @nr pages of a folio?  Only what may be volatile costs
- * an ESSA.  What is gone stays so until it is dropped, or read again in its place.
- */
+/* Of @nr pages of a folio.  What is gone stays so until it is dropped or read again. */
 static inline bool page_hva_resident(struct page *page, unsigned int nr)
 {
 	return !page_hva_enabled() ||
@@ -190,13 +188,13 @@ static inline bool page_hva_resident(struct page *page, unsigned int nr)
 	       __page_hva_resident(page, nr);
 }
 
-/* Reclaim discarded folios before any other; how many pages. */
-static inline unsigned long
+/* Reclaim discarded folios before any other; 0 if no others are wanted then */
+static inline int
 page_hva_sweep(struct pglist_data *pgdat, struct mem_cgroup *memcg,
 	       unsigned long nr, unsigned long *reclaimed, unsigned long *scanned)
 {
 	return page_hva_enabled() ?
-	       __page_hva_sweep(pgdat, memcg, nr, reclaimed, scanned) : 0;
+	       __page_hva_sweep(pgdat, memcg, nr, reclaimed, scanned) : -EAGAIN;
 }
 
 /* What to leave in the page cache for a folio that goes, NULL if it is not gone */

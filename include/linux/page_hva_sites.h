@@ -54,7 +54,7 @@ struct page_hva_site {
 #define page_hva_resident(page, nr)					\
 	(PAGE_HVA_OFF(resident) || page_hva_resident(page, nr))
 #define page_hva_sweep(pgdat, memcg, nr, reclaimed, scanned)		\
-	(PAGE_HVA_OFF(sweep) ? 0 :					\
+	(PAGE_HVA_OFF(sweep) ? -EAGAIN :				\
 	 page_hva_sweep(pgdat, memcg, nr, reclaimed, scanned))
 #define page_hva_shadow(folio)						\
 	(PAGE_HVA_OFF(shadow) ? NULL : page_hva_shadow(folio))

@@ -86,7 +86,7 @@ bool page_hva_swap_unmap(struct folio *folio)
  * host discards the folio before the store is made, it is dirty and gone, and equals
  * its slot.
  *
- * What has neither mappings nor other users of its slot needs no content.  It stays
+ * What has neither mappings nor users of its slot needs no content.  It stays
  * so under the folio lock: whoever maps one that the swap cache had gets the lock
  * first, and then finds that it is not there any more.  If it is volatile, its flags
  * go when it is freed.

@@ -84,11 +84,11 @@ static struct folio *isolate_gone(struct page *page, struct mem_cgroup *memcg)
  * been found at the end of an LRU list.
  *
  * Context: Reclaim; may sleep.  Takes what reclaim_pages() takes.
- * Return: how many pages were reclaimed.
+ * Return: 0 if there is no need to reclaim others, else -EAGAIN.
  */
-unsigned long __page_hva_sweep(struct pglist_data *pgdat,
-			       struct mem_cgroup *memcg, unsigned long nr,
-			       unsigned long *reclaimed, unsigned long *scanned)
+int __page_hva_sweep(struct pglist_data *pgdat, struct mem_cgroup *memcg,
+		     unsigned long nr, unsigned long *reclaimed,
+		     unsigned long *scanned)
 {
 	unsigned long first = pgdat->node_start_pfn;
 	unsigned long end = pgdat_end_pfn(pgdat);
@@ -99,7 +99,7 @@ unsigned long __page_hva_sweep(struct pglist_data *pgdat,
 	pause = &sweep_pause[pgdat->node_id]
 			    [memcg ? mem_cgroup_id(memcg) % SWEEP_SLOTS : 0];
 	if (time_before(jiffies, READ_ONCE(*pause)))
-		return 0;
+		return -EAGAIN;
 	/* A folio in a batch of this CPU has a reference, and can not be freed. */
 	lru_add_drain();
 
@@ -139,7 +139,7 @@ unsigned long __page_hva_sweep(struct pglist_data *pgdat,
 		pgdat->kswapd_failures = 0;	/* as in shrink_node() */
 	*reclaimed += got;
 	*scanned += got;
-	return got;
+	return got >= nr ? 0 : -EAGAIN;
 }
 
 /*

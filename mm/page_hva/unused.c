@@ -24,6 +24,8 @@
 #define BATCH_PAGES	32UL
 
 DEFINE_STATIC_KEY_FALSE(page_hva_unused_key);
+/* A key is patched place by place: no page stays volatile before each is patched. */
+bool page_hva_may_free_volatile;
 
 static bool unused_block(unsigned long pfn);
 
@@ -142,6 +144,7 @@ static int __init unused_init(void)
 		pr_warn("/proc/kcore will try to read unused pages\n");
 #endif
 	static_branch_enable(&page_hva_unused_key);
+	WRITE_ONCE(page_hva_may_free_volatile, true);
 	/* The pages that are free already */
 	page_hva_late_mark_all(&unused_late);
 	return 0;
