@@ -105,7 +105,7 @@ int __page_hva_sweep(struct pglist_data *pgdat, struct mem_cgroup *memcg,
 
 	pfn = READ_ONCE(sweep_next[pgdat->node_id]);
 	left = min(end - first, SWEEP_PAGES);
-	while (left-- && got + found < nr) {
+	while (left && got < nr) {
 		struct page *page;
 		struct folio *folio;
 
@@ -113,6 +113,7 @@ int __page_hva_sweep(struct pglist_data *pgdat, struct mem_cgroup *memcg,
 			pfn = first;
 		page = pfn_to_online_page(pfn);
 		pfn++;
+		left--;
 		if (!(pfn % 1024))
 			cond_resched();
 		/* The flag of a free page says that it is unused. */
@@ -124,8 +125,9 @@ int __page_hva_sweep(struct pglist_data *pgdat, struct mem_cgroup *memcg,
 			continue;
 		list_add(&folio->lru, &list);
 		found += folio_nr_pages(folio);
-		if (found < SWAP_CLUSTER_MAX)
+		if (found < SWAP_CLUSTER_MAX && got + found < nr)
 			continue;
+		/* Some may be in use just now: then go on. */
 		got += reclaim_pages(&list);
 		found = 0;
 	}
@@ -133,7 +135,7 @@ int __page_hva_sweep(struct pglist_data *pgdat, struct mem_cgroup *memcg,
 	if (found)
 		got += reclaim_pages(&list);
 	/* All of it was looked at, for little: that is too much work. */
-	if (got < nr && got < SWAP_CLUSTER_MAX)
+	if (!left && got < nr && got < SWAP_CLUSTER_MAX)
 		WRITE_ONCE(*pause, jiffies + SWEEP_PAUSE);
 	if (got)
 		pgdat->kswapd_failures = 0;	/* as in shrink_node() */
