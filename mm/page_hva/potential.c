@@ -91,7 +91,11 @@ bool page_hva_swap_unmap(struct folio *folio)
  * first, and then finds that it is not there any more.  If it is volatile, its flags
  * go when it is freed.
  *
- * Return: false if it is gone.
+ * The users of a slot can go at any time.  So swap_writepage() claims before it
+ * looks if the slot can be freed: a claim that was made keeps the content, and one
+ * that was not needed stays so, and then the slot is freed.
+ *
+ * Return: false if it is gone, and somebody needs it.
  */
 bool __page_hva_swap_claim(struct folio *folio)
 {

@@ -104,7 +104,7 @@ static bool in_use(struct folio *folio)
 	    folio_test_writeback(folio) || folio_test_hva_volatile(folio))
 		return false;
 	if (folio_test_swapbacked(folio)) {
-		if (!folio_test_swapcache(folio) || page_hva_swap_excluded(folio) ||
+		if (!IS_ENABLED(CONFIG_SWAP) || page_hva_swap_excluded(folio) ||
 		    (folio_mapped(folio) && !folio_test_hva_writable(folio)))
 			return false;
 	/* MADV_FREE makes anonymous memory look like that of files. */

@@ -187,9 +187,8 @@ EXEMPT = {
     "make_stable@__page_hva_swap_claim": "is what swap_claim does",
     "enabled@hmm_range_fault": "no device of s390 here uses it",
     "set_stable_data@unused_memory_notify": "memory goes online: step free",
-    "make_stable@follow_pmd_mask": "huge pages of files: TCG may lack EDAT-1",
-    "make_stable@gup_fast_pmd_leaf": "huge pages of files: TCG may lack EDAT-1",
-    "make_stable@hva_*": "the unit tests",
+    "make_stable@follow_pmd_mask": "no test has a volatile folio in a huge mapping",
+    "make_stable@gup_fast_pmd_leaf": "no test has a volatile folio in a huge mapping",
     "*@hva_*": "the unit tests",
 }
 
