@@ -1,4 +1,4 @@
-"""The two projects that are patched, and what patches/*/series says of them."""
+"""The projects that are patched, and what patches/*/series says of them."""
 
 import hashlib
 import os
@@ -12,6 +12,10 @@ BUILD = os.path.join(ROOT, "build")
 
 # Directories of the repository that are not directories of the kernel.
 HOUSE = {"build", "configs", "docs", "patches", "qemu", "scripts", "tests"}
+
+
+# kvm is a series of its own for the source of linux, apart from the other one.
+PROJECTS = ("linux", "qemu", "kvm", "hercules")
 
 
 class Failure(Exception):
@@ -109,7 +113,8 @@ class Entry:
 class Project:
     def __init__(self, name):
         known = versions()
-        upper = name.upper()
+        self.source = "linux" if name == "kvm" else name
+        upper = self.source.upper()
         self.name = name
         self.release = known[f"{upper}_SERIES"]
         self.version = known[f"{upper}_VERSION"]
@@ -121,6 +126,8 @@ class Project:
 
     def roots(self):
         """Directories of the repository with new files of this project."""
+        if self.name in ("kvm", "hercules"):
+            return []
         if self.name == "qemu":
             return [d for d in ["qemu"] if os.path.isdir(os.path.join(ROOT, d))]
         return sorted(d for d in os.listdir(ROOT)
@@ -221,7 +228,7 @@ class Project:
 
     def archive(self):
         """The path of the fetched and checked archive."""
-        return run([os.path.join(ROOT, "scripts/fetch"), self.name, "--path"],
+        return run([os.path.join(ROOT, "scripts/fetch"), self.source, "--path"],
                    stderr=None).strip()
 
 
