@@ -3,7 +3,6 @@
 
 #include "bare.h"
 
-int mode;
 u8 pages[NPAGES][PAGE] __attribute__((aligned(PAGE)));
 
 extern const u8 run_svc[], run_pgm[], run_restart[], cpu_start[];
@@ -37,7 +36,7 @@ void lowcore_init(struct lowcore *lc)
 	lc->outcome = 0;
 }
 
-static void __attribute__((noreturn)) load_psw(u64 mask, u64 addr)
+void load_psw(u64 mask, u64 addr)
 {
 	u64 psw[2] = { mask, addr };
 
@@ -81,7 +80,7 @@ struct outcome run(u64 psw_mask, const void *code, const struct regs *in)
 
 /* R1 is %r1, R2 is %r2; one slot per M3. */
 #define ESSA(m3) ".insn rrf,0xb9ab0000,%r1,%r2," #m3 ",0\n\tsvc 0\n\t.balign 8\n\t"
-asm(".pushsection .text\n\t.balign 8\nessa_slots:\t"
+asm(".pushsection .text\n\t.balign 8\n\t.globl essa_slots\nessa_slots:\t"
     ESSA(0) ESSA(1) ESSA(2) ESSA(3) ESSA(4) ESSA(5) ESSA(6) ESSA(7)
     ESSA(8) ESSA(9) ESSA(10) ESSA(11) ESSA(12) ESSA(13) ESSA(14) ESSA(15)
     ".popsection");
@@ -352,83 +351,4 @@ void cpu1_stop(void)
 {
 	while (sigp(0x05, 0) == 2)
 		barrier();
-}
-
-/* The command line is the name of the mode. */
-
-extern const char command_line[];
-
-static const struct { const char *name; int bit; } modes[] = {
-	{ "plain", PLAIN },
-	{ "always", ALWAYS },
-	{ "absent", ABSENT },
-	{ "nodat-absent", NODAT_ABSENT },
-	{ "strict", STRICT },
-	{ "strict-all", STRICT_ALL },
-	{ "reset", RESET },
-	{ "random", RANDOM },
-	{ "device", DEVICE },
-	{ "poison", ALWAYS | POISON },
-	{ "guest-discard", GUEST_DISCARD },
-	{ "preserved", PRESERVED },
-	{ "first-key", FIRST_KEY },
-	{ "kvm", KVM },
-	{ "kvm-reset", KVM | RESET },
-	{ "bench", BENCH },
-	{ "bench-quick", BENCH | BENCH_QUICK },
-};
-
-static bool is(const char *a, const char *b)
-{
-	for (; *a && *a == *b; a++, b++)
-		;
-	return *a == *b;
-}
-
-void __attribute__((noreturn)) main(void)
-{
-	int bad;
-
-	lowcore_init(lowcore());
-	for (u64 i = 0; i < ARRAY_SIZE(modes); i++)
-		if (is(command_line, modes[i].name))
-			mode = modes[i].bit;
-	if (!mode)
-		say("Bail out! unknown mode on the command line: %s\n", command_line);
-	if (mode & BENCH) {
-		bench();
-		load_psw(DISABLED_WAIT, 0xfff);
-	}
-	if (mode & DEVICE) {
-		test_device();
-	} else if (mode & FIRST_KEY) {
-		test_first_key();
-	} else if (mode & RESET) {
-		test_reset();
-	} else {
-		if (!(mode & ALWAYS))
-			test_keys();
-		test_exceptions();
-	}
-	if (mode & ABSENT) {
-		dat_init();
-		test_upstream();
-	} else if (!(mode & (RESET | DEVICE | FIRST_KEY))) {
-		dat_init();
-		test_states();
-		test_access();
-		test_prefix();
-		test_host();
-		test_cpus();
-		/* Earlier, all of the above would run with storage keys in use. */
-		if (mode & ALWAYS)
-			test_keys();
-		test_edat();
-		test_discard();
-		test_preserved();
-		test_kvm();
-	}
-	bad = test_totals();
-	/* 0xfff asks QEMU to shut down; anything else is a panic. */
-	load_psw(DISABLED_WAIT, bad ? 0xbad : 0xfff);
 }

@@ -107,6 +107,7 @@ struct outcome {
 	    "\n\tsvc 0\n.popsection")
 
 /* bare.c */
+void load_psw(u64 mask, u64 addr) __attribute__((noreturn));
 struct outcome run(u64 psw_mask, const void *code, const struct regs *in);
 u64 essa(int operation, u64 address);
 struct outcome essa_outcome(u64 psw_mask, int operation, u64 address);

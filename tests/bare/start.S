@@ -25,6 +25,12 @@ start:	larl	%r2, bss_start		/* a second boot finds what the first one left */
 	larl	%r15, boot_stack_end
 	aghi	%r15, -160
 	brasl	%r14, main
+	.org	0x100			/* Hercules starts here, as an ESA/390 machine */
+	slr	%r0, %r0
+	lhi	%r1, 1
+	sigp	%r1, %r0, 0x12		/* set architecture: z */
+	sam64
+	j	start
 	.org	0x480
 	.globl command_line
 command_line:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* TAP on the SCLP ASCII console. */
+/* TAP on the SCLP ASCII console, or in the log of Hercules. */
 
 #include <stdarg.h>
 #include "bare.h"
@@ -16,6 +16,40 @@ static struct {
 
 static int text_len;
 
+#define SCLP_DONE	0x20
+
+/*
+ * Hercules has no ASCII console.  But it takes commands of its operator by
+ * DIAGNOSE 8, in EBCDIC, and one that begins with a star is only logged.
+ */
+static void log_line(void)
+{
+	static const char letters[] = "abcdefghi\0\0\0\0\0\0\0jklmnopqr\0\0\0\0\0\0\0\0stuvwxyz";
+	static const u8 others[] = "-\x60_\x6d:\x7a,\x6b.\x4b#\x7b";
+	u8 line[128] = { 0x5c, 0x40 };
+	u64 len = 2;
+
+	for (int i = 0; i < text_len && len < sizeof(line); i++) {
+		u8 c = sccb.text[i], e = 0x40;
+
+		if (c < ' ')
+			continue;
+		for (u64 j = 0; j < sizeof(letters) - 1; j++) {
+			if (letters[j] == c)
+				e = 0x81 + j;
+			if (letters[j] && letters[j] == (c | 0x20) && c < 'a')
+				e = 0xc1 + j;
+		}
+		if (c >= '0' && c <= '9')
+			e = 0xf0 + c - '0';
+		for (u64 j = 0; j < sizeof(others) - 1; j += 2)
+			if (others[j] == c)
+				e = others[j + 1];
+		line[len++] = e;
+	}
+	asm volatile("diag %0,%1,8" : : "d" ((u64)line), "d" (len) : "cc", "memory");
+}
+
 static void flush(void)
 {
 	u64 write_event_data = 0x00760005, at = (u64)&sccb;
@@ -28,6 +62,8 @@ static void flush(void)
 	sccb.event_flags = 0;
 	asm volatile(".insn rre,0xb2200000,%0,%1"
 		     : : "d" (write_event_data), "d" (at) : "cc", "memory");
+	if ((sccb.response & 0xff) != SCLP_DONE)
+		log_line();
 	text_len = 0;
 }
 
