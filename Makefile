@@ -42,6 +42,22 @@ image: initramfs linux ## build the disk image with a part of the Linux tree
 	@scripts/image
 build: qemu linux initramfs image ## everything that a guest needs
 
+.PHONY: run-kvm check-kvm kvm
+run-kvm: kvm ## the same under KVM: a guest of Linux in the emulator Hercules; KVM discards
+	@tests/kvm-story
+check-kvm: kvm ## tests of KVM as the host that discards, and of the machine
+	@tests/check-kvm
+kvm: install initramfs ## what these need: Hercules, a host kernel, QEMU for s390x, a guest
+	@scripts/compose hercules
+	@scripts/hercules
+	@scripts/compose linux
+	@scripts/kernel z10 base hva z10 kunit
+	@scripts/compose kvm
+	@scripts/kernel kvm base z10 kvm
+	@scripts/compose qemu
+	@scripts/qemu-kvm
+	@scripts/kvm-image
+
 .PHONY: check-host bench-host bench-p bench-cost bench-reach check-qtest check-controls check-fs check-debug
 check-host: qemu ## put one defect at a time into QEMU; the tests must notice each
 	@tests/check-host

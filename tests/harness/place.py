@@ -17,6 +17,11 @@ INITRD = out("initramfs.cpio.gz")
 IMAGE = out("tree.img")
 
 
+# KVM as the host: what tests/harness/hercules.py starts.
+HERCULES = os.path.join(BUILD, "hercules-out", "bin", "hercules")
+KVM_INITRD = out("kvm-host.cpio.gz")
+
+
 def kernel(name):
     """The kernel that scripts/kernel built under that name."""
     return os.path.join(BUILD, f"kernel-{name}", "arch/s390/boot/bzImage")

@@ -1,0 +1,189 @@
+"""Linux in the emulator Hercules: the machine on which KVM runs.
+
+Hercules has its own console, which is a terminal to telnet to.  There tests/kvm/init
+takes command lines, one after the other.
+"""
+
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+
+from .console import Console
+from .guest import GuestError
+
+CONSOLE = "0009"
+LINE = 200              # what a line of the console may have; the driver has 256 bytes
+INITRD = 0x2000000      # where the file system is loaded, and where the kernel is told so
+PARAMETERS = 0x10408, 0x10480
+
+CONFIGURATION = """CPUMODEL 2097
+CPUSERIAL 000611
+MAINSIZE {memory}
+NUMCPU {cpus}
+ARCHMODE z/Arch
+OSTAILOR QUIET
+CODEPAGE 437/037
+CNSLPORT {port}
+{console} 3215 noprompt
+"""
+# Loading starts when we are connected to the console: without one there is none.
+COMMANDS = f"""hao tgt HHCTE009I.*0:{CONSOLE}
+hao cmd ipl linux.ins
+"""
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+class Machine:
+    """A started machine; use it in a with statement.
+
+    program, kernel and initrd are paths; append is added to the kernel command line;
+    log is where the console goes; ready is what the console says when all is there.
+    """
+
+    def __init__(self, program, kernel, initrd, *, append="", cpus=1, memory=1536, log,
+                 ready="@@ready"):
+        self.words = (program, kernel, initrd)
+        self.append, self.cpus, self.memory = append, cpus, memory
+        self.log, self.ready = log, ready
+        self.tmp = self.process = self.socket = None
+        self.buffer = b""
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def write(self, name, text):
+        with open(os.path.join(self.tmp, name), "wb") as file:
+            file.write(text if isinstance(text, bytes) else text.encode("ascii"))
+
+    def start(self):
+        program, kernel, initrd = self.words
+        self.tmp = tempfile.mkdtemp(prefix="page_hva.")
+        for path in (program, kernel, initrd):
+            if not os.path.exists(path):
+                raise GuestError(f"{path} is missing: run 'make kvm'")
+        os.symlink(os.path.abspath(kernel), os.path.join(self.tmp, "kernel"))
+        os.symlink(os.path.abspath(initrd), os.path.join(self.tmp, "initrd"))
+        append = f"console=ttyS0 conmode=3215 condev=0x{CONSOLE} loglevel=5 {self.append}"
+        self.write("place", struct.pack(">QQ", INITRD, os.path.getsize(initrd)))
+        self.write("append", append.strip() + "\0")
+        self.write("linux.ins", "* Linux\nkernel 0x0\n" + "".join(
+            f"{name} 0x{address:08x}\n" for name, address in
+            [("initrd", INITRD), *zip(("place", "append"), PARAMETERS)]))
+        self.write("commands", COMMANDS)
+        port = free_port()
+        self.write("configuration", CONFIGURATION.format(
+            memory=self.memory, cpus=self.cpus, port=port, console=CONSOLE))
+        os.makedirs(os.path.dirname(os.path.abspath(self.log)), exist_ok=True)
+        self.console_log = open(self.log, "wb", buffering=0)
+        with open(self.log + ".hercules", "wb") as said:
+            self.process = subprocess.Popen(
+                [program, "-d", "-f", "configuration"], cwd=self.tmp,
+                stdin=subprocess.DEVNULL, stdout=said, stderr=said,
+                env=dict(os.environ, HERCULES_RC="commands"))
+        self.connect(port, time.monotonic() + 60)
+        self.until(self.ready, 300)
+
+    def connect(self, port, end):
+        """Connect to the console: it asks for the type of the terminal, and no more."""
+        while self.socket is None:
+            try:
+                self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+            except OSError:
+                if self.process.poll() is not None or time.monotonic() > end:
+                    raise GuestError(f"Hercules has no console; see {self.log}.hercules"
+                                     ) from None
+                time.sleep(0.1)
+        iac, will, do, sb, se, kind = 255, 251, 253, 250, 240, 24
+        for asked, answer in ((bytes([iac, do, kind]), bytes([iac, will, kind])),
+                              (bytes([iac, sb, kind, 1, iac, se]),
+                               bytes([iac, sb, kind, 0]) + b"TTY" + bytes([iac, se]))):
+            got = b""
+            while len(got) < len(asked):
+                more = self.socket.recv(len(asked) - len(got))
+                if not more:
+                    raise GuestError("the console hangs up")
+                got += more
+            if got != asked:
+                raise GuestError(f"the console asks {got!r}")
+            self.socket.sendall(answer)
+
+    def line(self, end):
+        """The next line that the console says, until a point in time."""
+        while b"\n" not in self.buffer:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise GuestError(f"no answer in time; see {self.log}")
+            self.socket.settimeout(left)
+            try:
+                more = self.socket.recv(65536)
+            except socket.timeout:
+                continue
+            if not more:
+                raise GuestError(f"Hercules has ended; see {self.log}.hercules")
+            self.console_log.write(more.replace(b"\r", b""))
+            self.buffer += more
+        line, _, self.buffer = self.buffer.partition(b"\n")
+        return line.decode("ascii", "replace").rstrip("\r")
+
+    def until(self, word, timeout):
+        """The lines before one that has a word, and that one."""
+        end = time.monotonic() + timeout
+        before = []
+        while word not in (line := self.line(end)):
+            before.append(line)
+        return before, line
+
+    def run(self, command, timeout=300, check=True):
+        """Run a command line on the host, which gives its output, or status and output."""
+        if len(command) > LINE:
+            raise GuestError(f"the command has more than {LINE} characters: {command}")
+        self.socket.sendall(command.encode("ascii") + b"\r\n")
+        output, done = self.until("@@done ", timeout)
+        status, output = int(done.split()[1]), "\n".join(output)
+        if check and status:
+            raise GuestError(f"'{command}' ended with {status}:\n{output}")
+        return output if check else (status, output)
+
+    def guest(self, command, timeout=600, check=True):
+        """Run a command line in the guest."""
+        return self.run(f"guest '{command}'", timeout, check)
+
+    def check_console(self):
+        """Fail if the console of the host, or that of its guest, has a line of a failure."""
+        failure = Console(self.log).poll()
+        if failure:
+            raise GuestError(f"the host's console says: {failure}")
+        path = self.log + ".guest"
+        said = self.run("cat /tmp/guest.log", check=False)[1]
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(said + "\n")
+        failure = Console(path).poll()
+        if failure:
+            raise GuestError(f"the guest's console says: {failure}")
+
+    def stop(self):
+        if self.socket is not None:
+            self.socket.close()
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.console_log.close()
+        if self.tmp is not None:
+            shutil.rmtree(self.tmp, ignore_errors=True)
