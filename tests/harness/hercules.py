@@ -42,6 +42,35 @@ def free_port():
         return one.getsockname()[1]
 
 
+def bare(program, image, log, seconds=60):
+    """What tests/bare/sie.c says in the log of Hercules; it has no operating system."""
+    with tempfile.TemporaryDirectory(prefix="page_hva.") as tmp:
+        shutil.copy(image, os.path.join(tmp, "image"))
+        for name, text in {
+                "psw": struct.pack(">II", 0x00080000, 0x80010100),  # 31 bits, to 0x10100
+                "bare.ins": b"* tests\nimage 0x10000\npsw 0x0\n",
+                "commands": b"ipl bare.ins\n",
+                "configuration": (CONFIGURATION.format(
+                    memory=64, cpus=1, port=free_port(), console=CONSOLE)
+                    + "DIAG8CMD ENABLE ECHO\n").encode()}.items():
+            with open(os.path.join(tmp, name), "wb") as file:
+                file.write(text)
+        os.makedirs(os.path.dirname(log), exist_ok=True)
+        with open(log, "wb") as said, subprocess.Popen(
+                [program, "-d", "-f", "configuration"], cwd=tmp, stdin=subprocess.DEVNULL,
+                stdout=said, stderr=said, env=dict(os.environ, HERCULES_RC="commands")
+        ) as process:
+            end = time.monotonic() + seconds
+            while time.monotonic() < end and process.poll() is None:
+                with open(log, encoding="ascii", errors="replace") as file:
+                    if "Disabled wait state" in file.read():
+                        break
+                time.sleep(0.2)
+            process.kill()
+    with open(log, encoding="ascii", errors="replace") as file:
+        return [line[2:].rstrip() for line in file if line.startswith("* ")]
+
+
 class Machine:
     """A started machine; use it in a with statement.
 

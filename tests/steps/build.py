@@ -12,7 +12,7 @@ BUILDS = [
     ("kernel", ["make", "linux"]),
     ("initramfs and disk image", ["make", "image"]),
     ("kernel with all debugging and KUnit",
-     ["scripts/kernel", "debug", "base", "hva", "debug", "kunit"]),
+     ["scripts/kernel", "debug", "base", "hva", "debug", "kunit", "z10"]),
     ("kernel without CONFIG_PAGE_HVA", ["scripts/kernel", "off", "base", "off"]),
 ]
 

@@ -3,11 +3,14 @@
 import os
 import re
 import shutil
+import subprocess
 
 from harness import place
 from harness.guest import Guest, GuestError
+from harness.hercules import Machine
 
 STOCK = shutil.which("qemu-system-s390x")
+HERCULES = shutil.which("hercules")
 SMOKE = "cd /mnt && treesum read sums tree/mm/ && treesum mmap sums tree/kernel/"
 
 
@@ -56,6 +59,24 @@ def unpatched(report):
         with boot("stock", qemu=STOCK, append="page_hva=on") as guest:
             guest.run(SMOKE)
             console_says(guest, "page_hva: refused")
+
+
+def hercules(report):
+    """A machine that nobody here has made, without ESSA; it is a z10, as is this kernel."""
+    name = "Debian's Hercules: page_hva=on declines, there is no ESSA"
+    if not HERCULES:
+        report.skipped(name, "it is not installed")
+        return
+    with report.test(name):
+        initrd = place.out("hercules.cpio.gz")
+        # An archive that follows another one replaces files of it.
+        subprocess.run(f"(cat {place.INITRD}; cd {place.ROOT}/tests/kvm; echo init | "
+                       f"cpio -o -H newc -R 0:0 --quiet | gzip -9n) >{initrd}",
+                       shell=True, check=True)
+        with Machine(HERCULES, place.kernel("debug"), initrd, append="page_hva=on",
+                     log=os.path.join(place.LOGS, "hercules.log")) as machine:
+            said = machine.run("dmesg | grep page_hva:")
+            assert "refused: no ESSA" in said, said
 
 
 def kunit(report):
