@@ -5,6 +5,7 @@ takes command lines, one after the other.
 """
 
 import os
+import re
 import shutil
 import socket
 import struct
@@ -107,8 +108,9 @@ class Machine:
         for path in (program, kernel, initrd):
             if not os.path.exists(path):
                 raise GuestError(f"{path} is missing: run 'make kvm'")
-        os.symlink(os.path.abspath(kernel), os.path.join(self.tmp, "kernel"))
-        os.symlink(os.path.abspath(initrd), os.path.join(self.tmp, "initrd"))
+        # Hercules gives up what root may do, so these have to be where it may read them.
+        shutil.copyfile(kernel, os.path.join(self.tmp, "kernel"))
+        shutil.copyfile(initrd, os.path.join(self.tmp, "initrd"))
         append = f"console=ttyS0 conmode=3215 condev=0x{CONSOLE} loglevel=5 {self.append}"
         self.write("place", struct.pack(">QQ", INITRD, os.path.getsize(initrd)))
         self.write("append", append.strip() + "\0")
@@ -159,10 +161,14 @@ class Machine:
             left = end - time.monotonic()
             if left <= 0:
                 raise GuestError(f"no answer in time; see {self.log}")
-            self.socket.settimeout(left)
+            self.socket.settimeout(min(left, 5))
             try:
                 more = self.socket.recv(65536)
             except socket.timeout:
+                with open(self.log + ".hercules", encoding="ascii", errors="replace") as said:
+                    bad = re.search("HHC.* failed.*|.*Disabled wait state", said.read())
+                if bad:
+                    raise GuestError(f"Hercules says: {bad[0]}") from None
                 continue
             if not more:
                 raise GuestError(f"Hercules has ended; see {self.log}.hercules")
