@@ -16,6 +16,7 @@ CHECKPATCH = {
               "--ignore", "MISSING_SIGN_OFF,FILE_PATH_CHANGES"],
     "qemu": ["--no-signoff"],           # it knows neither --strict nor --ignore
 }
+CHECKPATCH["kvm"] = CHECKPATCH["linux"]
 
 
 # At most; and how many patches there are to the end of part 1.
