@@ -76,7 +76,9 @@ class Machine:
     """A started machine; use it in a with statement.
 
     program, kernel and initrd are paths; append is added to the kernel command line;
-    log is where the console goes; ready is what the console says when all is there.
+    log is where the console goes; ready is what the console says when all is there.  A
+    kernel without a driver for that console has the one of SCLP, which is in the log of
+    Hercules, log + ".hercules"; then ready is None, and no commands are taken.
     """
 
     def __init__(self, program, kernel, initrd, *, append="", cpus=1, memory=1536, log,
@@ -129,7 +131,8 @@ class Machine:
                 stdin=subprocess.DEVNULL, stdout=said, stderr=said,
                 env=dict(os.environ, HERCULES_RC="commands"))
         self.connect(port, time.monotonic() + 60)
-        self.until(self.ready, 300)
+        if self.ready:
+            self.until(self.ready, 600)
 
     def connect(self, port, end):
         """Connect to the console: it asks for the type of the terminal, and no more."""
@@ -184,6 +187,18 @@ class Machine:
         while word not in (line := self.line(end)):
             before.append(line)
         return before, line
+
+    def logged(self, word, timeout):
+        """The log of Hercules when it has a word."""
+        end = time.monotonic() + timeout
+        while True:
+            with open(self.log + ".hercules", encoding="ascii", errors="replace") as said:
+                text = said.read()
+            if word in text:
+                return text
+            if time.monotonic() > end or self.process.poll() is not None:
+                raise GuestError(f"'{word}' does not come; see {self.log}.hercules")
+            time.sleep(0.5)
 
     def run(self, command, timeout=300, check=True):
         """Run a command line on the host, which gives its output, or status and output."""
