@@ -211,7 +211,7 @@ class Machine:
             raise GuestError(f"'{command}' ended with {status}:\n{output}")
         return output if check else (status, output)
 
-    def guest(self, command, timeout=600, check=True):
+    def guest(self, command, timeout=300, check=True):
         """Run a command line in the guest."""
         return self.run(f"guest '{command}'", timeout, check)
 
