@@ -16,7 +16,22 @@ class GuestError(Exception):
     """The guest did not do what it was asked to; the text says how."""
 
 
-class Guest:
+class Started:
+    """What is started by a with statement, and stopped at its end or when it fails."""
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+class Guest(Started):
     """A booted guest; use it in a with statement.
 
     qemu, kernel and initrd are paths; without initrd, append names the root; append is added to the kernel command
@@ -61,17 +76,6 @@ class Guest:
         self.command_line += list(options)
         self.qmp = self.ctl = self.process = None
         self.buffer = b""
-
-    def __enter__(self):
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
 
     def start(self):
         errors = open(self.log + ".qemu", "w", encoding="utf-8")

@@ -14,7 +14,7 @@ import tempfile
 import time
 
 from .console import Console
-from .guest import GuestError
+from .guest import GuestError, Started
 
 CONSOLE = "0009"
 LINE = 200              # what a line of the console may have; the driver has 256 bytes
@@ -72,7 +72,7 @@ def bare(program, image, log, seconds=60):
         return [line[2:].rstrip() for line in file if line.startswith("* ")]
 
 
-class Machine:
+class Machine(Started):
     """A started machine; use it in a with statement.
 
     program, kernel and initrd are paths; append is added to the kernel command line;
@@ -88,17 +88,6 @@ class Machine:
         self.log, self.ready = log, ready
         self.tmp = self.process = self.socket = None
         self.buffer = b""
-
-    def __enter__(self):
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
 
     def write(self, name, text):
         with open(os.path.join(self.tmp, name), "wb") as file:
@@ -214,6 +203,26 @@ class Machine:
     def guest(self, command, timeout=300, check=True):
         """Run a command line in the guest."""
         return self.run(f"guest '{command}'", timeout, check)
+
+    def guest_states(self):
+        """The states of the guest's memory: {usage: (resident, preserved, zero)}."""
+        text = self.guest("cat /sys/kernel/debug/page_hva/state")
+        return {words[0]: tuple(map(int, words[1:])) for words in
+                map(str.split, text.splitlines()[1:]) if len(words) == 4}
+
+    def wrong_sums(self):
+        """How many files of the guest's disk are not what they were when it was made."""
+        return int(self.guest("cd /mnt; sha512sum -c sums | grep -vc OK", timeout=240,
+                              check=False)[1].split()[-1])
+
+    def discarded(self):
+        return int(self.run("cat /sys/kernel/debug/kvm/*-*/cmma_discard"))
+
+    def discard_faults(self):
+        """As KVM counts them, and as the guest does."""
+        return (int(self.run("cat /sys/kernel/debug/kvm/discard_fault")),
+                sum(map(int, re.findall(r"faults_\w+ (\d+)", self.guest(
+                    "grep page_hva_faults /proc/vmstat")))))
 
     def check_console(self):
         """Fail if the console of the host, or that of its guest, has a line of a failure."""
