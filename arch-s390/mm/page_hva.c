@@ -51,14 +51,15 @@ static int __init page_hva_setup(char *str)
 early_param("page_hva", page_hva_setup);
 
 /*
- * z/VM delivers discard faults.  Of the hosts that say they are KVM, only the
- * test host does, QEMU's TCG with the s390-cmma device: its control program
- * identifier is "KVM/CMM2".  Linux as a KVM host loses data instead.
+ * z/VM delivers discard faults.  Of the hosts that say they are KVM, those do
+ * whose control program identifier begins with "KVM/CMM2", which is told to the
+ * guest in EBCDIC.  Others lose data instead.  "KVM/CMM2V" discards a potentially
+ * volatile page even if it was changed.
  */
 static bool __init host_delivers_discard_faults(void)
 {
-	static const u8 cmm2[8] __initconst = {
-		0xd2, 0xe5, 0xd4, 0x61, 0xc3, 0xd4, 0xd4, 0xf2
+	static const u8 cmm2v[9] __initconst = {
+		0xd2, 0xe5, 0xd4, 0x61, 0xc3, 0xd4, 0xd4, 0xf2, 0xe5
 	};
 	struct sysinfo_3_2_2 *vm;
 	bool found = false;
@@ -69,7 +70,11 @@ static bool __init host_delivers_discard_faults(void)
 	if (!vm)
 		return false;
 	if (stsi(vm, 0, 0, 0) >= 3 && !stsi(vm, 3, 2, 2) && vm->count)
-		found = !memcmp(vm->vm[0].cpi, cmm2, sizeof(cmm2));
+		found = !memcmp(vm->vm[0].cpi, cmm2v, sizeof(cmm2v) - 1);
+	if (potentially && found && vm->vm[0].cpi[8] == cmm2v[8]) {
+		pr_warn("this host knows of no potentially volatile pages: there are none\n");
+		potentially = false;
+	}
 	free_page((unsigned long)vm);
 	return found;
 }

@@ -89,6 +89,8 @@ enum {
 	BENCH_QUICK = 8192,
 	DEVICE = 16384,		/* as ALWAYS, with a page file and a virtio-rng; device.c only */
 	FIRST_KEY = 32768,	/* nothing but the first use of storage keys */
+	REAL_KVM = 65536,	/* a guest of KVM, which discards on request; a z10 */
+	GONE_ON_REQUEST = ALWAYS | REAL_KVM,	/* make_discarded() works */
 };
 extern int mode;
 
@@ -105,6 +107,9 @@ struct outcome {
 	extern const u8 name[];						\
 	asm(".pushsection .text\n.balign 4\n.globl " #name "\n" #name ":\t" text		\
 	    "\n\tsvc 0\n.popsection")
+
+/* What a z10, for which this is compiled to run under KVM, does not have. */
+#define Z13(text)	".machine push\n\t.machine z13\n\t" text "\n\t.machine pop"
 
 /* bare.c */
 void load_psw(u64 mask, u64 addr) __attribute__((noreturn));

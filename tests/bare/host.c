@@ -67,6 +67,41 @@ static void the_host_takes_a_block_of_code(void)
 	}
 }
 
+/* The host discards all the time.  It must not do so after it said that a block stays. */
+static void a_block_made_stable_stays_while_the_host_discards(void)
+{
+	u64 lost = 0, stayed = 0, gone = 0, limit = tod_ms() + 8000;
+
+	say("@@discards\n");
+	for (u64 n = 1; tod_ms() < limit; n++) {
+		u64 block = page(n % NPAGES);
+		struct outcome o;
+
+		essa(SET_STABLE, block);
+		fill((void *)block, n, 16);
+		essa(SET_VOLATILE, block);
+		for (volatile u64 i = 0; i < n / 64 % 32; i++)
+			;
+		if (essa(SET_STABLE_IF_RESIDENT, block) & 3) {
+			gone++;
+			continue;
+		}
+		stayed++;
+		/* Whoever was about to discard it has done so by then. */
+		for (volatile u64 i = 0; i < n / 2048 % 2 * 2000; i++)
+			;
+		o = touch(REAL, load, block);
+		lost += o.code != NONE || !filled((void *)block, n, 16);
+	}
+	host("enough");
+	for (int i = 0; i < NPAGES; i++)
+		essa(SET_STABLE, page(i));
+	equal("lost", lost, 0);
+	equal("both happened", stayed > 1000 && gone > 10, 1);
+	if (failed())
+		say("# %lu stayed, %lu were gone\n", stayed, gone);
+}
+
 static int count_gone(void)
 {
 	int gone = 0;
@@ -158,8 +193,9 @@ static void strict_all_refuses_any_unused_block(void)
 
 void test_host(void)
 {
-	TEST(PLAIN, the_host_takes_volatile_blocks);
-	TEST(PLAIN, the_host_takes_a_block_of_code);
+	TEST(PLAIN | REAL_KVM, the_host_takes_volatile_blocks);
+	TEST(PLAIN | REAL_KVM, the_host_takes_a_block_of_code);
+	TEST(REAL_KVM, a_block_made_stable_stays_while_the_host_discards);
 	TEST(PLAIN, the_host_takes_as_many_as_asked_for);
 	TEST(PLAIN | STRICT | STRICT_ALL, the_host_takes_unused_blocks);
 	TEST(PLAIN, a_discarded_unused_block_reads_as_zeros);

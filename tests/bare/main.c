@@ -25,6 +25,7 @@ static const struct { const char *name; int bit; } modes[] = {
 	{ "first-key", FIRST_KEY },
 	{ "kvm", KVM },
 	{ "kvm-reset", KVM | RESET },
+	{ "real-kvm", REAL_KVM },
 	{ "bench", BENCH },
 	{ "bench-quick", BENCH | BENCH_QUICK },
 };
@@ -57,7 +58,7 @@ void main(void)
 	} else if (mode & RESET) {
 		test_reset();
 	} else {
-		if (!(mode & ALWAYS))
+		if (!(mode & (ALWAYS | REAL_KVM)))
 			test_keys();
 		test_exceptions();
 	}

@@ -210,7 +210,7 @@ static void page_in_does_not_set_the_change_bit(void)
 /* Every block holds its address, but for what the access stores. */
 INSN(store_one_byte, "mvi 9(%r2),1");
 INSN(move_256, "mvc 0(256,%r2),0(%r4)");
-INSN(add_to_storage, "laag %r1,%r3,8(%r2)");
+INSN(add_to_storage, Z13("laag %r1,%r3,8(%r2)"));
 
 static const struct { const u8 *code; u64 mask; u8 from, to; } accesses[] = {
 	{ load, REAL, 0, 0 },

@@ -38,23 +38,27 @@ static void enter(int state)
 	essa(SET_STABLE, page());
 	fill(pages[0], 0x5a, PAGE);
 	if ((state & 3) == 3)
-		essa(SET_VOLATILE, page());	/* and the host discards */
+		make_discarded(page());
 	essa(usage_op[state & USAGE], page());
 	allowed("state to start from", essa(GET, page()), ANY(state));
 }
 
 static void transitions(const struct row *rows, int nrows)
 {
-	int operations = mode & NODAT_ABSENT ? 7 : 8;
+	int operations = mode & (NODAT_ABSENT | REAL_KVM) ? 7 : 8;
 
 	for (int i = 0; i < nrows; i++) {
 		for (int op = 0; op < operations; op++) {
 			int from = rows[i].from;
+			u32 to = rows[i].to[op];
 
+			/* KVM leaves it to the next access. */
+			if ((mode & REAL_KVM) && op == SET_STABLE_RESIDENT && (from & 3))
+				to = ANY(Sz);
 			enter(from);
 			equal("old state", essa(op, page()), from);
 			allowed(op == GET ? "get" : "new state", essa(GET, page()) & ~NODAT,
-				rows[i].to[op]);
+				to);
 			if (failed())
 				say("# operation %lu on state 0x%lx\n", (u64)op, (u64)from);
 			essa(SET_STABLE, page());
@@ -152,12 +156,12 @@ static void set_stable_no_dat_makes_any_usage_stable(void)
 void test_states(void)
 {
 	TEST(~0, all_blocks_are_stable_at_start);
-	TEST(PLAIN | NODAT_ABSENT | STRICT | STRICT_ALL, resident_blocks_change_their_usage);
-	TEST(ALWAYS, zero_blocks_change_their_usage);
-	TEST(PLAIN, usage_keeps_the_content_of_a_resident_block);
-	TEST(ALWAYS, first_access_makes_a_stable_zero_block_resident);
-	TEST(ALWAYS, set_stable_of_a_discarded_block_gives_zeros);
-	TEST(ALWAYS, an_unused_zero_block_reads_as_zeros);
+	TEST(PLAIN | NODAT_ABSENT | STRICT | STRICT_ALL | REAL_KVM, resident_blocks_change_their_usage);
+	TEST(GONE_ON_REQUEST, zero_blocks_change_their_usage);
+	TEST(PLAIN | REAL_KVM, usage_keeps_the_content_of_a_resident_block);
+	TEST(GONE_ON_REQUEST, first_access_makes_a_stable_zero_block_resident);
+	TEST(GONE_ON_REQUEST, set_stable_of_a_discarded_block_gives_zeros);
+	TEST(GONE_ON_REQUEST, an_unused_zero_block_reads_as_zeros);
 	TEST(PLAIN | ALWAYS, set_stable_no_dat_marks_and_set_stable_clears);
 	TEST(PLAIN | ALWAYS, set_stable_no_dat_makes_any_usage_stable);
 }

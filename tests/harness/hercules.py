@@ -230,7 +230,7 @@ class Machine(Started):
         if failure:
             raise GuestError(f"the host's console says: {failure}")
         path = self.log + ".guest"
-        said = self.run("cat /tmp/guest.log", check=False)[1]
+        said = self.run("cat /tmp/*.log", check=False)[1]
         with open(path, "w", encoding="utf-8") as file:
             file.write(said + "\n")
         failure = Console(path).poll()

@@ -104,9 +104,10 @@ static int cmma_set_stattr(S390StAttribState *sa, uint64_t start_gfn,
     return 0;
 }
 
-static void cmma_synchronize(S390StAttribState *sa)
+static int cmma_synchronize(S390StAttribState *sa)
 {
     /* cmma_set_stattr() has done everything */
+    return 0;
 }
 
 static int cmma_set_migrationmode(S390StAttribState *sa, bool value,
