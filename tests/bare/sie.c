@@ -27,7 +27,9 @@ struct control {
 	u8 pad0[2], modes, pad3[0x50 - 0x3];
 	u8 code, pad51[5];
 	u16 instruction;
-	u8 pad58[0x62 - 0x58], ecb2, pad63[0x88 - 0x63];
+	u8 pad58[0x62 - 0x58], ecb2, pad63;
+	u32 scao;
+	u8 pad68[0x88 - 0x68];
 	u64 extent, psw[2], gr14, gr15;
 	u8 padb0[0xce - 0xb0];
 	u16 interruption;
@@ -261,6 +263,38 @@ static void host_protection_comes_before_the_key(void)
 	equal("guest interruption", guest_interruption(), NONE);
 }
 
+INSN(guest_ipte, ".insn rre,0xb2210000,%r1,%r2");
+
+/* The page with the guest's page table is one that the host protects, or has not. */
+static void ipte_that_the_host_ends_leaves_no_lock_behind(void)
+{
+	static const u64 bits[] = { PROTECT, INVALID };
+	static const u16 codes[] = { PROTECTION, NOT_MAPPED };
+	static u8 sca[PAGE] __attribute__((aligned(PAGE)));
+	volatile u64 *entry = (u64 *)storage[SUBJECT / PAGE];
+
+	for (u64 i = 0; i < ARRAY_SIZE(bits); i++) {
+		struct outcome o;
+
+		guest_init();
+		control.scao = (u64)sca;
+		*pte(SUBJECT) |= bits[i];
+		asm volatile("ptlb" : : : "memory");
+		o = guest(guest_ipte, SUBJECT, 0);
+		equal("host interruption", o.code, codes[i]);
+		equal("the guest is at IPTE", control.psw[1], GUEST_CODE);
+		equal("lock", sca[0], 0);
+		equal("nothing is stored", *entry, 0);
+		*pte(SUBJECT) &= ~bits[i];
+		asm volatile("ptlb" : : : "memory");
+		o = guest(guest_ipte, SUBJECT, 0);
+		equal("then: host interruption", o.code, NONE);
+		equal("interception", control.instruction, 0xb214);
+		equal("it is stored", *entry, INVALID);
+		equal("lock", sca[0], 0);
+	}
+}
+
 void main(void)
 {
 	lowcore_init(lowcore());
@@ -274,5 +308,6 @@ void main(void)
 	TEST(1, essa_errors_are_the_guests);
 	TEST(1, host_protection_is_the_hosts);
 	TEST(1, host_protection_comes_before_the_key);
+	TEST(1, ipte_that_the_host_ends_leaves_no_lock_behind);
 	load_psw(DISABLED_WAIT, test_totals() ? 0xbad : 0xfff);
 }

@@ -204,9 +204,9 @@ class Machine(Started):
         """Run a command line in the guest."""
         return self.run(f"guest '{command}'", timeout, check)
 
-    def guest_states(self):
+    def guest_states(self, **more):
         """The states of the guest's memory: {usage: (resident, preserved, zero)}."""
-        text = self.guest("cat /sys/kernel/debug/page_hva/state")
+        text = self.guest("cat /sys/kernel/debug/page_hva/state", **more)
         return {words[0]: tuple(map(int, words[1:])) for words in
                 map(str.split, text.splitlines()[1:]) if len(words) == 4}
 
