@@ -79,6 +79,12 @@ check-debug: install ## the stress on kernels with KASAN, KCSAN and lock checks,
 check-qtest: qemu ## run QEMU's own tests of s390x, with and without our patches
 	@tests/check-qtest
 
+.PHONY: check-randconfig check-compilers
+check-randconfig: build ## N random configurations (10) build without a warning and boot; SEED=
+	@tests/check-configs random $(or $(N),10) $(SEED)
+check-compilers: build ## the same with the compilers of Debian 13; and make htmldocs
+	@tests/check-configs compilers documentation
+
 .PHONY: series check-series dev-linux dev-qemu export
 series: install ## write the git-am-able series to build/series
 	@scripts/compose linux

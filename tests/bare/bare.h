@@ -90,6 +90,8 @@ enum {
 	DEVICE = 16384,		/* as ALWAYS, with a page file and a virtio-rng; device.c only */
 	FIRST_KEY = 32768,	/* nothing but the first use of storage keys */
 	REAL_KVM = 65536,	/* a guest of KVM, which discards on request; a z10 */
+	KVM_MIGRATES = 131072,	/* the same, but KVM executes ESSA and discards nothing */
+	ON_KVM = REAL_KVM | KVM_MIGRATES,
 	GONE_ON_REQUEST = ALWAYS | REAL_KVM,	/* make_discarded() works */
 };
 extern int mode;

@@ -119,19 +119,19 @@ static void stsi_names_the_host(void)
 		     : "a" (sysib) : "cc", "memory");
 	/* 32 bytes of header; the identifier is 24 bytes into the first description. */
 	equal("identifier", same(sysib + 32 + 24, mode & (ABSENT | KVM) ? other :
-						  mode & REAL_KVM ? kvm : cmm, 16), 1);
+						  mode & ON_KVM ? kvm : cmm, 16), 1);
 }
 
 void test_exceptions(void)
 {
 	TEST(ABSENT, absent_facility_is_an_operation_exception);
 	TEST(~ABSENT, m3_of_8_to_15_is_a_specification_exception);
-	TEST(NODAT_ABSENT | REAL_KVM, set_stable_no_dat_without_facility_147_is_a_specification_exception);
+	TEST(NODAT_ABSENT | ON_KVM, set_stable_no_dat_without_facility_147_is_a_specification_exception);
 	TEST(~ABSENT, problem_state_is_a_privileged_operation_exception);
 	TEST(~ABSENT, block_outside_storage_is_an_addressing_exception);
 	TEST(~ABSENT, low_12_bits_of_r2_are_ignored);
 	TEST(~ABSENT, in_24_bit_mode_8_to_23_is_all_of_the_address);
 	TEST(~ABSENT, in_31_bit_mode_bits_above_are_ignored);
 	TEST(~ABSENT, r2_is_an_absolute_address_whatever_the_prefix_and_dat_are);
-	TEST(PLAIN | ABSENT | KVM | REAL_KVM, stsi_names_the_host);
+	TEST(PLAIN | ABSENT | KVM | ON_KVM, stsi_names_the_host);
 }

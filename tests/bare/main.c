@@ -26,6 +26,7 @@ static const struct { const char *name; int bit; } modes[] = {
 	{ "kvm", KVM },
 	{ "kvm-reset", KVM | RESET },
 	{ "real-kvm", REAL_KVM },
+	{ "kvm-migrates", KVM_MIGRATES },
 	{ "bench", BENCH },
 	{ "bench-quick", BENCH | BENCH_QUICK },
 };
@@ -58,7 +59,7 @@ void main(void)
 	} else if (mode & RESET) {
 		test_reset();
 	} else {
-		if (!(mode & (ALWAYS | REAL_KVM)))
+		if (!(mode & (ALWAYS | ON_KVM)))
 			test_keys();
 		test_exceptions();
 	}

@@ -45,7 +45,7 @@ static void enter(int state)
 
 static void transitions(const struct row *rows, int nrows)
 {
-	int operations = mode & (NODAT_ABSENT | REAL_KVM) ? 7 : 8;
+	int operations = mode & (NODAT_ABSENT | ON_KVM) ? 7 : 8;
 
 	for (int i = 0; i < nrows; i++) {
 		for (int op = 0; op < operations; op++) {
@@ -156,9 +156,9 @@ static void set_stable_no_dat_makes_any_usage_stable(void)
 void test_states(void)
 {
 	TEST(~0, all_blocks_are_stable_at_start);
-	TEST(PLAIN | NODAT_ABSENT | STRICT | STRICT_ALL | REAL_KVM, resident_blocks_change_their_usage);
+	TEST(PLAIN | NODAT_ABSENT | STRICT | STRICT_ALL | ON_KVM, resident_blocks_change_their_usage);
 	TEST(GONE_ON_REQUEST, zero_blocks_change_their_usage);
-	TEST(PLAIN | REAL_KVM, usage_keeps_the_content_of_a_resident_block);
+	TEST(PLAIN | ON_KVM, usage_keeps_the_content_of_a_resident_block);
 	TEST(GONE_ON_REQUEST, first_access_makes_a_stable_zero_block_resident);
 	TEST(GONE_ON_REQUEST, set_stable_of_a_discarded_block_gives_zeros);
 	TEST(GONE_ON_REQUEST, an_unused_zero_block_reads_as_zeros);
