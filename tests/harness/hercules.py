@@ -207,8 +207,11 @@ class Machine(Started):
     def guest_states(self, **more):
         """The states of the guest's memory: {usage: (resident, preserved, zero)}."""
         text = self.guest("cat /sys/kernel/debug/page_hva/state", **more)
-        return {words[0]: tuple(map(int, words[1:])) for words in
-                map(str.split, text.splitlines()[1:]) if len(words) == 4}
+        states = {row[0]: tuple(map(int, row[1:])) for row in
+                  re.findall(r"^([\w-]+) +(\d+) +(\d+) +(\d+)\s*$", text, re.MULTILINE)}
+        if len(states) != 4:
+            raise GuestError(f"the guest does not give its states:\n{text}")
+        return states
 
     def wrong_sums(self):
         """How many files of the guest's disk are not what they were when it was made."""
