@@ -54,7 +54,7 @@ static void fragment(struct hva_file *file)
 {
 	size_t at;
 
-	hva_create_pages(file, HVA_FULL, 2048);
+	hva_create_pages(file, HVA_FULL, 512);
 	for (at = 0; at < file->size; at += 2 * hva_page)
 		posix_fadvise(file->fd, at, hva_page, POSIX_FADV_DONTNEED);
 }
@@ -67,7 +67,7 @@ TEST_F(migrate, compact)
 	if (access(COMPACT, W_OK))
 		SKIP(return, "no compaction, or not root");
 	fragment(&big);
-	for (i = 0; i < 3; i++) {
+	for (i = 0; i < 2; i++) {
 		hva_discard(&big, NULL);
 		hva_discard(&self->file, self->map);
 		ASSERT_TRUE(hva_write_sysfs(COMPACT, "1"));

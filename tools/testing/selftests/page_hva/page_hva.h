@@ -26,17 +26,17 @@ enum hva_kind {
 	HVA_TAIL,	/* the file ends within the last page */
 };
 
+/* What the kernel has counted since it was booted. */
+struct hva_counters {
+	unsigned long faults, dropped;
+};
+
 /* A file that has no name any more, and what is to be in it. */
 struct hva_file {
 	int fd;
 	size_t size;
 	unsigned char *want;
-	unsigned long faults, dropped;	/* counters of when it was made */
-};
-
-/* What the kernel has counted since it was booted. */
-struct hva_counters {
-	unsigned long faults, dropped;
+	struct hva_counters before;	/* when it was made */
 };
 
 extern size_t hva_page;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Anonymous memory: its copies in the swap cache are volatile while not mapped. */
 #include <stdio.h>
-#include <sys/stat.h>
 #include <sys/swap.h>
 #include <sys/uio.h>
 #include "../kselftest_harness.h"
@@ -16,8 +15,8 @@
 
 FIXTURE(swap)
 {
-	struct hva_file area, content;
-	char *map, name[40];
+	struct hva_file content;
+	char *map, name[4096];
 	size_t size;
 };
 
@@ -29,18 +28,24 @@ FIXTURE_VARIANT(swap)
 FIXTURE_VARIANT_ADD(swap, private) { .flags = MAP_PRIVATE };
 FIXTURE_VARIANT_ADD(swap, shmem) { .flags = MAP_SHARED };
 
-static void make_area(struct hva_file *area)
+/* What mkswap writes, to a file without holes that has to keep its name. */
+static void make_area(char *name)
 {
-	uint32_t *header = hva_anon(hva_page);
+	uint32_t *page = hva_anon(hva_page);
+	int fd, i;
 
-	/* What mkswap writes. */
-	header[256] = 1;
-	header[257] = AREA - 1;
-	memcpy((char *)header + hva_page - 10, "SWAPSPACE2", 10);
-	hva_create_pages(area, HVA_FULL, AREA);
-	hva_put(area, 0, header, hva_page);
-	hva_must(fchmod(area->fd, 0600));
-	hva_must(fsync(area->fd));
+	sprintf(name, "%.4000s/page_hva.XXXXXX", hva_dir);
+	fd = hva_must(mkstemp(name));
+	page[256] = 1;
+	page[257] = AREA - 1;
+	memcpy((char *)page + hva_page - 10, "SWAPSPACE2", 10);
+	for (i = 0; i < AREA; i++) {
+		if (hva_must(write(fd, page, hva_page)) != hva_page)
+			hva_die("short write");
+		memset(page, 0, hva_page);
+	}
+	hva_must(fsync(fd));
+	hva_must(close(fd));
 }
 
 static unsigned long swap_count(const char *name)
@@ -63,11 +68,11 @@ FIXTURE_SETUP(swap)
 {
 	if (geteuid())
 		SKIP(return, "not root");
-	make_area(&self->area);
-	snprintf(self->name, sizeof(self->name), "/proc/self/fd/%d",
-		 self->area.fd);
-	if (swapon(self->name, 0))
+	make_area(self->name);
+	if (swapon(self->name, 0)) {
+		unlink(self->name);
 		SKIP(return, "swapon: %s", strerror(errno));
+	}
 	hva_create(&self->content, HVA_FULL);
 	self->size = self->content.size;
 	self->map = hva_must(mmap(NULL, self->size, HVA_RW,
@@ -82,8 +87,8 @@ FIXTURE_TEARDOWN(swap)
 	       swap_count("swap_made_volatile"), swap_count("swap_dropped"));
 	EXPECT_EQ(0, swapoff(self->name));
 	EXPECT_EQ(0, memcmp(self->map, self->content.want, self->size));
+	hva_must(unlink(self->name));
 	hva_close(&self->content);
-	hva_close(&self->area);
 }
 
 /* Written out, and then read ahead by the look at one page of it. */

@@ -31,36 +31,37 @@ void hva_die(const char *what)
 	_exit(KSFT_FAIL);
 }
 
-struct hva_counters hva_count(void)
+/* The value of a line of /proc/vmstat, or 0. */
+static unsigned long value_of(const char *text, const char *name)
 {
-	struct hva_counters count = {};
-	FILE *vmstat = fopen("/proc/vmstat", "r");
-	unsigned long value;
-	char name[64];
+	const char *line = strstr(text, name);
 
-	if (!vmstat)
-		return count;
-	while (fscanf(vmstat, "%63s %lu", name, &value) == 2) {
-		if (!strncmp(name, "page_hva_faults_", 16))
-			count.faults += value;
-		else if (!strcmp(name, "page_hva_dropped"))
-			count.dropped = value;
-	}
-	fclose(vmstat);
-	return count;
+	return line ? strtoul(line + strlen(name), NULL, 10) : 0;
 }
 
-static bool has_counters(void)
+static bool count(struct hva_counters *counters)
 {
-	FILE *vmstat = fopen("/proc/vmstat", "r");
-	bool found = false;
-	char line[96];
+	int fd = open("/proc/vmstat", O_RDONLY);
+	char text[16384];
+	size_t size = 0;
+	ssize_t n;
 
-	while (vmstat && !found && fgets(line, sizeof(line), vmstat))
-		found = !strncmp(line, "page_hva_", 9);
-	if (vmstat)
-		fclose(vmstat);
-	return found;
+	while (fd >= 0 && (n = read(fd, text + size, sizeof(text) - 1 - size)) > 0)
+		size += n;
+	text[size] = 0;
+	close(fd);
+	counters->faults = value_of(text, "page_hva_faults_user ") +
+			   value_of(text, "page_hva_faults_kernel ");
+	counters->dropped = value_of(text, "page_hva_dropped ");
+	return strstr(text, "page_hva_");
+}
+
+struct hva_counters hva_count(void)
+{
+	struct hva_counters counters;
+
+	count(&counters);
+	return counters;
 }
 
 bool hva_write_sysfs(const char *path, const char *text)
@@ -103,7 +104,6 @@ void hva_create_pages(struct hva_file *file, enum hva_kind kind, size_t pages)
 {
 	static uint64_t seed = 1;
 	size_t end = pages * hva_page, at;
-	struct hva_counters count;
 	char name[4096];
 
 	snprintf(name, sizeof(name), "%s/page_hva.XXXXXX", hva_dir);
@@ -123,9 +123,7 @@ void hva_create_pages(struct hva_file *file, enum hva_kind kind, size_t pages)
 				file->size - at : hva_page);
 	}
 	hva_must(fsync(file->fd));
-	count = hva_count();
-	file->faults = count.faults;
-	file->dropped = count.dropped;
+	file->before = hva_count();
 }
 
 void hva_create(struct hva_file *file, enum hva_kind kind)
@@ -143,7 +141,8 @@ void hva_note(const struct hva_file *file)
 	struct hva_counters now = hva_count();
 
 	fprintf(stderr, "#            %lu discard faults, %lu pages dropped\n",
-		now.faults - file->faults, now.dropped - file->dropped);
+		now.faults - file->before.faults,
+		now.dropped - file->before.dropped);
 }
 
 int hva_reopen(const struct hva_file *file, int flags)
@@ -217,10 +216,13 @@ long hva_wrong_at(const struct hva_file *file, const void *data, size_t off,
 	const unsigned char *byte = data;
 	size_t i;
 
+	if (!memcmp(data, file->want + off, size))
+		return -1;
 	for (i = 0; i < size; i++)
 		if (byte[i] != file->want[off + i])
 			return off + i;
-	return -1;
+	/* What was wrong is right now, which is wrong. */
+	return off;
 }
 
 long hva_wrong(const struct hva_file *file, const void *map)
@@ -285,6 +287,7 @@ static bool host_takes(void)
 void hva_start(void)
 {
 	static const char * const names[] = { "PAGE_HVA_DIR", "TMPDIR" };
+	struct hva_counters counters;
 	struct utsname system;
 	struct statfs fs;
 	int i;
@@ -295,7 +298,7 @@ void hva_start(void)
 	if (uname(&system) || strcmp(system.machine, "s390x"))
 		ksft_exit_skip("only s390x has page host virtual assist\n");
 	hva_page = sysconf(_SC_PAGESIZE);
-	if (!has_counters())
+	if (!count(&counters))
 		ksft_exit_skip("the kernel has no CONFIG_PAGE_HVA\n");
 	if (access(SYSFS, F_OK))
 		ksft_exit_skip("not enabled: boot with page_hva=on, dmesg says if it is refused\n");
