@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Pages are moved to other page frames, by compaction or to another node. */
-#include <sys/syscall.h>
-#include <linux/mempolicy.h>
+/* Pages are moved to other page frames. */
 #include "../kselftest_harness.h"
 #include "page_hva.h"
 
@@ -77,29 +75,6 @@ TEST_F(migrate, compact)
 	ASSERT_FILE(&self->file);
 	ASSERT_FILE(&big);
 	hva_close(&big);
-}
-
-/* There and back. */
-TEST_F(migrate, move_pages)
-{
-	void *pages[HVA_PAGES];
-	int nodes[HVA_PAGES], status[HVA_PAGES], i, node;
-
-	if (access("/sys/devices/system/node/node1", F_OK))
-		SKIP(return, "there are not two nodes");
-	if (!self->map)
-		SKIP(return, "what is not mapped has no address");
-	for (node = 1; node >= 0; node--) {
-		hva_discard(&self->file, self->map);
-		for (i = 0; i < HVA_PAGES; i++) {
-			pages[i] = self->map + i * hva_page;
-			nodes[i] = node;
-		}
-		ASSERT_LE(0, syscall(__NR_move_pages, 0, HVA_PAGES, pages,
-				     nodes, status, MPOL_MF_MOVE));
-		ASSERT_RIGHT(&self->file, self->map);
-	}
-	ASSERT_FILE(&self->file);
 }
 
 int main(int argc, char **argv)

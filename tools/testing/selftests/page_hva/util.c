@@ -183,6 +183,22 @@ void hva_settle(void)
 		usleep(LATE_US);
 }
 
+/* Pages of the mapping are left alone until they are volatile, and gone. */
+static void wait_until_gone(void *map, size_t size)
+{
+	unsigned char there[4096];
+	int us, step = 100000;
+
+	if (size > sizeof(there) * hva_page)
+		size = sizeof(there) * hva_page;
+	for (us = 0; us < LATE_US; us += step) {
+		hva_must(mincore(map, size, there));
+		if (!memchr(there, 1, (size + hva_page - 1) / hva_page))
+			break;
+		usleep(step);
+	}
+}
+
 /* Each other page of the file is dropped by this kernel. */
 static void drop(const struct hva_file *file, void *map)
 {
@@ -203,6 +219,8 @@ void hva_discard(const struct hva_file *file, void *map)
 		posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);
 		posix_fadvise(file->fd, 0, file->size, POSIX_FADV_WILLNEED);
 		usleep(20000);
+	} else if (!settles && taken) {
+		wait_until_gone(map, file->size);
 	} else {
 		hva_settle();
 	}
