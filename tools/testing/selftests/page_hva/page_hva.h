@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define HVA_PAGES	32
+#define HVA_PAGES	20
 #define HVA_RW		(PROT_READ | PROT_WRITE)
 
 enum hva_kind {

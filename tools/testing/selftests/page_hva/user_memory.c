@@ -184,35 +184,57 @@ TEST_F(user_memory, futex_wake_op)
 	ASSERT_FILE(&self->file);
 }
 
-/* A process dies with a lock; the kernel walks its list and marks the word. */
+struct entry {
+	struct robust_list list;
+	uint32_t word;
+};
+
+struct dying {
+	struct hva_file *file;
+	char *map;
+	struct robust_list_head *head;
+	struct entry *entry;
+};
+
+/* Dies with a lock in the memory that it shares with its parent. */
+static int die_with_lock(void *arg)
+{
+	struct dying *dying = arg;
+	struct entry entry = {
+		.list.next = &dying->head->list,
+		.word = syscall(__NR_gettid),
+	};
+	struct robust_list_head head = {
+		.list.next = &dying->entry->list,
+		.futex_offset = offsetof(struct entry, word),
+	};
+
+	hva_put(dying->file, (char *)dying->entry - dying->map, &entry,
+		sizeof(entry));
+	hva_put(dying->file, (char *)dying->head - dying->map, &head,
+		sizeof(head));
+	hva_must(syscall(__NR_set_robust_list, dying->head, sizeof(head)));
+	hva_discard(dying->file, dying->map);
+	return 0;
+}
+
+/* The kernel walks the list of who died, and marks the word. */
 TEST_F(user_memory, robust_list)
 {
-	struct entry {
-		struct robust_list list;
-		uint32_t word;
-	} entry = {}, *gone;
-	struct robust_list_head head = {
-		.futex_offset = offsetof(struct entry, word),
-	}, *gone_head;
-	pid_t child;
+	struct dying dying = {
+		.file = &self->file,
+		.map = self->map,
+		.head = (void *)self->map +
+			across(sizeof(struct robust_list_head), 9),
+		.entry = (void *)self->map + 6 * hva_page - 8,
+	};
+	char *stack = hva_anon(16 * hva_page);
+	pid_t child = clone(die_with_lock, stack + 16 * hva_page,
+			    CLONE_VM | SIGCHLD, &dying);
 
-	if (variant->flags != MAP_SHARED)
-		SKIP(return, "nobody else sees the word");
-	gone_head = (void *)self->map + across(sizeof(head), 9);
-	gone = (void *)self->map + 6 * hva_page - 8;
-	head.list.next = &gone->list;
-	entry.list.next = &gone_head->list;
-	child = hva_must(fork());
-	if (!child) {
-		entry.word = getpid();
-		hva_put(&self->file, (char *)gone - self->map, &entry, sizeof(entry));
-		PUT(9, &head, sizeof(head));
-		hva_must(syscall(__NR_set_robust_list, gone_head, sizeof(head)));
-		GONE();
-		_exit(0);
-	}
+	ASSERT_LT(0, child);
 	ASSERT_EQ(0, hva_wait(child));
-	ASSERT_EQ(FUTEX_OWNER_DIED, gone->word);
+	ASSERT_EQ(FUTEX_OWNER_DIED, dying.entry->word);
 }
 
 static struct rseq *libc_rseq(void)
@@ -235,7 +257,7 @@ TEST_F(user_memory, rseq_descriptor)
 
 	if (!rseq)
 		SKIP(return, "no rseq, or not registered by the C library");
-	section.start_ip = (uintptr_t)self->map + 20 * hva_page;
+	section.start_ip = (uintptr_t)self->map + 18 * hva_page;
 	section.abort_ip = (uintptr_t)self->map + 16 * hva_page;
 	hva_put(&self->file, 16 * hva_page - 4, &signature, 4);
 	hva_put(&self->file, 12 * hva_page - 32, &section, sizeof(section));
@@ -300,7 +322,7 @@ TEST_F(user_memory, sigaltstack)
 {
 	stack_t stack = {
 		.ss_sp = self->map + 4 * hva_page,
-		.ss_size = 16 * hva_page + 128,
+		.ss_size = 12 * hva_page + 128,
 	}, *gone = PUT(2, &stack, sizeof(stack));
 	struct sigaction action = {
 		.sa_handler = handle, .sa_flags = SA_ONSTACK,
