@@ -28,6 +28,18 @@ MET = re.compile(r"(\d+) discard faults, (\d+) pages dropped$")
 # Pages of shmem stay stable, in the swap cache as well.
 STABLE = re.compile(r"swap\.shmem\.")
 SECONDS = 900
+# Hooks, and a program that fails without them on a host that takes all at once.  What has a
+# control of its own for being slow, or for a host that takes pages later, is not noticed here.
+NOTICED = {
+    "make_stable@__page_hva_lookup": "shared",
+    "claim": "splice",
+    "reread": "read",
+    "copy": "cow",
+    "make_stable@wp_page_shared": "shared",
+    "make_stable@follow_page_pte": "gup",
+    "make_stable@gup_fast_pte_range": "gup",
+    "make_stable@migrate_folio_unmap": "migrate",
+}
 # Without root, each waits until pages are volatile; these pass and skip some.
 OF_USER = ["cow", "splice", "mlock", "swap", "migrate", "exec"]
 
