@@ -34,8 +34,9 @@ static unsigned long sweep_pause[MAX_NUMNODES][SWEEP_SLOTS];
 /* Is @folio charged to @memcg, or to one below it?  NULL has all. */
 bool page_hva_of_memcg(struct folio *folio, struct mem_cgroup *memcg)
 {
+	bool ret = true;
+#ifdef CONFIG_MEMCG
 	struct mem_cgroup *owner;
-	bool ret;
 
 	if (!memcg)
 		return true;
@@ -43,6 +44,7 @@ bool page_hva_of_memcg(struct folio *folio, struct mem_cgroup *memcg)
 	owner = folio_memcg(folio);
 	ret = owner && mem_cgroup_is_descendant(owner, memcg);
 	rcu_read_unlock();
+#endif
 	return ret;
 }
 

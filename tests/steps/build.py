@@ -13,6 +13,7 @@ BUILDS = [
     ("initramfs and disk image", ["make", "image"]),
     ("kernel with all debugging and KUnit",
      ["scripts/kernel", "debug", "base", "hva", "debug", "kunit", "z10"]),
+    ("selftests", ["scripts/kselftest"]),
     ("kernel without CONFIG_PAGE_HVA", ["scripts/kernel", "off", "base", "off"]),
 ]
 
@@ -20,6 +21,12 @@ BUILDS = [
 MORE_FILE_SYSTEMS = [
     ("kernel with more file systems", ["scripts/kernel", "fs", "base", "hva", "fs"]),
     ("disks with file systems", ["scripts/fs-images"]),
+]
+
+# What the selftests need that the other tests do not, and hooks that can be switched off.
+SELFTESTS = [
+    ("kernel for the selftests", ["scripts/kernel", "kselftest", "base", "hva", "fs",
+                                  "kselftest"]),
 ]
 
 # Kernels that check themselves, beside the one that is built for all tests.
