@@ -79,6 +79,12 @@ check-debug: install ## the stress on kernels with KASAN, KCSAN and lock checks,
 check-qtest: qemu ## run QEMU's own tests of s390x, with and without our patches
 	@tests/check-qtest
 
+.PHONY: fuzz-guest soak
+fuzz-guest: install ## random operations on files: SECONDS=60 of each guest, SEED=, FS=ext4|xfs|btrfs
+	@tests/fuzz-guest $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(FS),--fs $(FS))
+soak: install ## all that can be repeated with new seeds, for HOURS=1; Ctrl-C ends it with a summary
+	@tests/soak $(if $(HOURS),--hours $(HOURS))
+
 .PHONY: series check-series dev-linux dev-qemu export
 series: install ## write the git-am-able series to build/series
 	@scripts/compose linux
