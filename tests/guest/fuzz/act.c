@@ -304,7 +304,7 @@ static int act_from_anon(const struct op *op)
 	return 0;
 }
 
-/* Target is a mapped page; an odd argument takes it from the disk. */
+/* Target is a mapped page. */
 static int act_into_map(const struct op *op)
 {
 	bool direct = !strcmp(verbs[op->verb].name, "into-map-direct");

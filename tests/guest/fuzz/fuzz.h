@@ -31,7 +31,7 @@
 #define MAX_PROCS	6
 #define MAX_SEGMENTS	16
 #define MAX_ROUNDS	32
-#define ROUND_OPS	256
+#define ROUND_OPS	400
 #define ANON_PAGES	128			/* of each process: anonymous memory, to be swapped */
 #define NOBODY		15			/* owns what does not change in a round, so all may read it */
 #define NOT_FOUND	99
