@@ -22,14 +22,13 @@
  * --seed N --episodes 1 repeats that list. 2: it could not start.
  */
 #include "fuzz/fuzz.h"
+#include "watched.h"
 #include <getopt.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #define XFS_MAGIC	0x58465342
 #define BTRFS_MAGIC	0x9123683e
@@ -47,14 +46,6 @@ bool host_listens, big_folios, btrfs;
 static uint32_t procs = 4;
 static bool replayed;				/* the list is there already */
 
-int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000ll + t.tv_nsec / 1000000;
-}
-
 void refuse(const char *fmt, ...)
 {
 	va_list ap;
@@ -65,22 +56,6 @@ void refuse(const char *fmt, ...)
 	fprintf(stderr, "\n");
 	va_end(ap);
 	exit(2);
-}
-
-static void on_signal(int sig, siginfo_t *info, void *context)
-{
-	(void)context;
-	fail("signal %d (%s) at address %p", sig, strsignal(sig), info->si_addr);
-}
-
-static void watch_signals(void)
-{
-	struct sigaction sa = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_RESETHAND };
-	int fatal[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE };
-
-	for (int i = 0; i < 4; i++)
-		sigaction(fatal[i], &sa, NULL);
-	signal(SIGPIPE, SIG_IGN);
 }
 
 static void act(const struct op *op)

@@ -9,6 +9,7 @@ import time
 
 from harness import place
 from harness.guest import Guest, GuestError
+from harness.qmp import QmpError
 from steps import filesystems, swap
 from steps.stress import Discarder, properties_of
 
@@ -51,35 +52,23 @@ class Failed(GuestError):
         self.seed = seed
 
 
-class Machine:
-    """A guest that is set up for the program; started again after it broke."""
+class Machine(filesystems.Machine):
+    """A guest that is set up for the program."""
 
     def __init__(self, setting, name, seed=1, skip=None):
+        super().__init__(setting.policy, place.KERNEL if setting.kernel == "main" else
+                         place.kernel(setting.kernel), name)
         self.setting = setting
-        self.name = name
         self.seed = seed
         self.skip = skip
-        self.guest = None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
-
-    def stop(self):
-        if self.guest:
-            self.guest.stop()
-        self.guest = None
 
     def boot(self):
         setting = self.setting
-        kernel = place.KERNEL if setting.kernel == "main" else place.kernel(setting.kernel)
         options = filesystems.disk_options()
-        for value in (*properties_of(setting.policy, self.seed, setting.takes),
+        for value in (*properties_of(self.policy, self.seed, setting.takes),
                       *setting.properties):
             options = [*options, "-global", f"s390-cmma.{value}"]
-        self.guest = Guest(place.QEMU, kernel, place.INITRD, memory=setting.memory,
+        self.guest = Guest(place.QEMU, self.kernel, place.INITRD, memory=setting.memory,
                            smp=setting.cpus, options=options,
                            append=f"page_hva={setting.on} kunit.enable=0",
                            log=os.path.join(place.LOGS, f"{self.name}.log")).__enter__()
@@ -96,14 +85,13 @@ class Machine:
 
     def run(self, words, timeout):
         """The program with these words; what it printed.  Raises Failed, and is gone then."""
-        if not self.guest:
-            self.boot()
+        guest = self.running()
         seed = None
 
         def on_line(line):
             nonlocal seed
             if line == "discard":
-                self.guest.qmp.command("x-s390-cmma-discard", what="volatile")
+                guest.qmp.command("x-s390-cmma-discard", what="volatile")
             elif line.startswith("fuzz: seed="):
                 seed = int(re.match(r"fuzz: seed=(\d+)", line)[1])
 
@@ -112,13 +100,13 @@ class Machine:
                                 f"{'' if takes else '--host '}{words}")
         try:
             if takes:
-                with Discarder(self.guest, takes) as host:
-                    status, text = self.guest.run(command, timeout, False, on_line)
+                with Discarder(guest, takes) as host:
+                    status, text = guest.run(command, timeout, False, on_line)
                 if host.error:
                     raise GuestError(f"discard: {host.error}")
             else:
-                status, text = self.guest.run(command, timeout, False, on_line)
-        except GuestError as error:
+                status, text = guest.run(command, timeout, False, on_line)
+        except (GuestError, QmpError, OSError) as error:
             self.stop()
             # What was printed before is not wanted a second time.
             raise Failed(str(error)[-3000:], seed) from None
@@ -131,17 +119,15 @@ class Machine:
 
     def put(self, lines):
         """The list, as a file of the guest."""
-        if not self.guest:
-            self.boot()
-        self.guest.run("rm -f /tmp/list")
+        guest = self.running()
+        guest.run("rm -f /tmp/list")
         for start in range(0, len(lines), 150):
             part = ";".join(lines[start:start + 150])
-            self.guest.run(f"echo '{part}' | tr ';' '\\n' >>/tmp/list")
+            guest.run(f"echo '{part}' | tr ';' '\\n' >>/tmp/list")
 
     def list_of(self, seed):
         """The list that a seed makes, in a guest that did nothing else yet."""
         self.stop()
-        self.boot()
         return self.run(f"--seed {seed} --list", 60).splitlines()
 
 

@@ -7,20 +7,7 @@
 #include <glob.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
-
-#ifndef RWF_NOWAIT
-#define RWF_NOWAIT 8
-#endif
-#ifndef MADV_COLD
-#define MADV_COLD	20
-#define MADV_PAGEOUT	21
-#endif
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ	22
-#define MADV_POPULATE_WRITE	23
-#endif
 
 #define COMPACT		"/proc/sys/vm/compact_memory"
 #define SETTLE		"/sys/kernel/debug/page_hva/settle"
@@ -29,6 +16,12 @@
 
 static unsigned char *anon;			/* what may be swapped */
 static unsigned char *buffer, *other_buffer;	/* for what is read */
+
+/* What was read before must not pass for what is read now. */
+static unsigned char *scrubbed(size_t len)
+{
+	return memset(buffer, 0xee, len);
+}
 
 /* Pages of a file at hand, and how to let go of them. */
 struct view {
@@ -74,10 +67,10 @@ static void write_all(int fd, const unsigned char *p, uint32_t len, uint32_t off
 		fail("pwrite of %x+%x returns %zd", off, len, n);
 }
 
-static int act_read(const struct op *op)
+static void act_read(const struct op *op)
 {
 	struct file *f = &file[op->file];
-	unsigned char *p = buffer;
+	unsigned char *p = scrubbed(op->len);
 	uint32_t third = op->len / 3;
 	struct iovec iov[3] = { { p, third }, { p + third, third }, { p + 2 * third, op->len - 2 * third } };
 	ssize_t n = -1;
@@ -105,18 +98,15 @@ static int act_read(const struct op *op)
 	if (n != left)
 		fail("a read of %x+%x returns %zd instead of %u", op->off, op->len, n, left);
 	check(f, op->off, p, left, "read");
-	return 0;
 }
 
-static int act_read_direct(const struct op *op)
+static void act_read_direct(const struct op *op)
 {
-
-	read_all(file[op->file].direct, buffer, op->len, op->off, left);
+	read_all(file[op->file].direct, scrubbed(op->len), op->len, op->off, left);
 	check(&file[op->file], op->off, buffer, left, "O_DIRECT");
-	return 0;
 }
 
-static int act_map_read(const struct op *op)
+static void act_map_read(const struct op *op)
 {
 	static const unsigned char zeros[PAGE];
 	struct file *f = &file[op->file];
@@ -131,7 +121,6 @@ static int act_map_read(const struct op *op)
 	if (end == f->size && end % PAGE && op->off >= last->start && (last->owner == me || last->owner == NOBODY))
 		check_memory("behind the end", end, zeros, v.p + left, PAGE - end % PAGE);
 	let_go(v);
-	return 0;
 }
 
 static void make_pipe(int p[2])
@@ -148,6 +137,7 @@ static void close_pipe(int p[2])
 
 static void read_pipe(const struct op *op, int fd, uint32_t off, uint32_t len)
 {
+	scrubbed(len);
 	for (ssize_t n, done = 0; done < len; done += n) {
 		n = must(read(fd, buffer + done, len - done));
 		if (!n)
@@ -157,7 +147,7 @@ static void read_pipe(const struct op *op, int fd, uint32_t off, uint32_t len)
 }
 
 /* The pages wait in the pipe while they are written back and dropped by name. */
-static int act_splice_read(const struct op *op)
+static void act_splice_read(const struct op *op)
 {
 	struct file *f = &file[op->file];
 	int p[2];
@@ -179,11 +169,10 @@ static int act_splice_read(const struct op *op)
 		read_pipe(op, p[0], op->off + done, n);
 	}
 	close_pipe(p);
-	return 0;
 }
 
 /* What is stored to a private mapping is nobody else's. */
-static int act_cow(const struct op *op)
+static void act_cow(const struct op *op)
 {
 	struct file *f = &file[op->file];
 	struct view v;
@@ -203,42 +192,38 @@ static int act_cow(const struct op *op)
 	check(f, op->off, other_buffer, left, "read beside a private copy");
 	check_memory("private copy", op->off, buffer, v.p, left);
 	let_go(v);
-	return 0;
 }
 
 /* The kernel takes the page by itself. */
-static int act_pin_read(const struct op *op)
+static void act_pin_read(const struct op *op)
 {
-	struct iovec to = { .iov_base = buffer }, from;
+	struct iovec to = { .iov_base = scrubbed(left), .iov_len = left }, from;
 	struct view v;
 
 	v = view(op->file, op->off, left, op->arg & 1, PROT_READ, op->arg & 2 ? MAP_SHARED : MAP_PRIVATE);
 	from = (struct iovec){ v.p, left };
-	to.iov_len = left;
 	if (process_vm_readv(getpid(), &to, 1, &from, 1, 0) != left)
 		fail("process_vm_readv: %m");
 	check(&file[op->file], op->off, buffer, left, "process_vm_readv");
 	let_go(v);
-	return 0;
 }
 
 /* Meets whatever the others are doing; what it finds is not defined. */
-static int act_peek(const struct op *op)
+static void act_peek(const struct op *op)
 {
 	int p[2];
 	loff_t off = op->off;
 
 	if (op->arg & 1) {
 		must(pread(file[op->file].fd, buffer, op->len, op->off));
-		return 0;
+		return;
 	}
 	make_pipe(p);
 	must(splice(file[op->file].fd, &off, p[1], NULL, op->len, 0));
 	close_pipe(p);
-	return 0;
 }
 
-static int act_write(const struct op *op)
+static void act_write(const struct op *op)
 {
 	struct file *f = &file[op->file];
 	unsigned char *p = f->want + op->off;
@@ -262,16 +247,14 @@ static int act_write(const struct op *op)
 	}
 	if (n != op->len)
 		fail("a write of %x+%x returns %zd", op->off, op->len, n);
-	return 0;
 }
 
-static int act_write_direct(const struct op *op)
+static void act_write_direct(const struct op *op)
 {
 	write_all(file[op->file].direct, file[op->file].want + op->off, op->len, op->off);
-	return 0;
 }
 
-static int act_map_write(const struct op *op)
+static void act_map_write(const struct op *op)
 {
 	static const int how[] = { 0, MS_ASYNC, MS_SYNC, MS_SYNC | MS_INVALIDATE };
 	struct file *f = &file[op->file];
@@ -283,11 +266,10 @@ static int act_map_write(const struct op *op)
 	if (op->arg & 2 && msync(v.p - op->off % PAGE, left + op->off % PAGE, how[op->arg >> 2 & 3]) && errno != EBUSY)
 		fail("msync: %m");
 	let_go(v);
-	return 0;
 }
 
 /* Source is a mapped page. */
-static int act_from_map(const struct op *op)
+static void act_from_map(const struct op *op)
 {
 	bool direct = !strcmp(verbs[op->verb].name, "from-map-direct");
 	struct view v;
@@ -295,17 +277,15 @@ static int act_from_map(const struct op *op)
 	v = view(op->from, op->off2, left, op->arg & 1, PROT_READ, op->arg & 2 ? MAP_SHARED : MAP_PRIVATE);
 	write_all(direct ? file[op->file].direct : file[op->file].fd, v.p, left, op->off);
 	let_go(v);
-	return 0;
 }
 
-static int act_from_anon(const struct op *op)
+static void act_from_anon(const struct op *op)
 {
 	write_all(file[op->file].fd, anon + op->off2, op->len, op->off);
-	return 0;
 }
 
 /* Target is a mapped page. */
-static int act_into_map(const struct op *op)
+static void act_into_map(const struct op *op)
 {
 	bool direct = !strcmp(verbs[op->verb].name, "into-map-direct");
 	struct view v;
@@ -313,10 +293,9 @@ static int act_into_map(const struct op *op)
 	v = view(op->file, op->off, left, op->arg & 2, RW, MAP_SHARED);
 	read_all(direct ? file[op->from].direct : file[op->from].fd, v.p, left, op->off2, left);
 	let_go(v);
-	return 0;
 }
 
-static int act_splice_copy(const struct op *op)
+static void act_splice_copy(const struct op *op)
 {
 	int in = file[op->from].fd, out = file[op->file].fd, p[2];
 
@@ -331,10 +310,9 @@ static int act_splice_copy(const struct op *op)
 			m = must(splice(p[0], NULL, out, &to, inside, 0));
 	}
 	close_pipe(p);
-	return 0;
 }
 
-static int act_sendfile_copy(const struct op *op)
+static void act_sendfile_copy(const struct op *op)
 {
 	loff_t from = op->off2;
 
@@ -344,10 +322,9 @@ static int act_sendfile_copy(const struct op *op)
 		if (!n)
 			fail("sendfile ends %zd bytes early", left - done);
 	}
-	return 0;
 }
 
-static int act_copy(const struct op *op)
+static void act_copy(const struct op *op)
 {
 	loff_t from = op->off2, to = op->off;
 
@@ -356,20 +333,18 @@ static int act_copy(const struct op *op)
 		if (!n)
 			fail("copy_file_range ends %zd bytes early", left - done);
 	}
-	return 0;
 }
 
-static int act_clone(const struct op *op)
+static void act_clone(const struct op *op)
 {
 	struct file_clone_range range = { file[op->from].fd, op->off2, 0, op->off };
 
 	range.src_length = left;
 	must(ioctl(file[op->file].fd, FICLONERANGE, &range));
-	return 0;
 }
 
 /* A copy that is then said to be one: the kernel compares. */
-static int act_dedupe(const struct op *op)
+static void act_dedupe(const struct op *op)
 {
 	struct { struct file_dedupe_range head; struct file_dedupe_range_info info; } range = {
 		{ .src_offset = op->off2, .dest_count = 1 },
@@ -382,10 +357,9 @@ static int act_dedupe(const struct op *op)
 	if (range.info.status != FILE_DEDUPE_RANGE_SAME || range.info.bytes_deduped != left)
 		fail("FIDEDUPERANGE: status %d, %llu bytes of %u", range.info.status,
 		     (unsigned long long)range.info.bytes_deduped, left);
-	return 0;
 }
 
-static int act_fallocate(const struct op *op)
+static void act_fallocate(const struct op *op)
 {
 	const char *name = verbs[op->verb].name;
 	int mode = !strcmp(name, "punch") ? FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE :
@@ -393,33 +367,35 @@ static int act_fallocate(const struct op *op)
 		   !strcmp(name, "insert") ? FALLOC_FL_INSERT_RANGE :
 		   (!strcmp(name, "zero") ? FALLOC_FL_ZERO_RANGE : 0) | (op->arg & 1 ? FALLOC_FL_KEEP_SIZE : 0);
 
-	return must(fallocate(file[op->file].fd, mode, op->off, left));
+	must(fallocate(file[op->file].fd, mode, op->off, left));
 }
 
-static int act_truncate(const struct op *op)
+static void act_truncate(const struct op *op)
 {
 	must(ftruncate(file[op->file].fd, op->off));
-	return 0;
 }
 
-static int act_sync(const struct op *op)
+static void act_sync(const struct op *op)
 {
 	struct file *f = &file[op->file];
 
 	switch (op->arg % 4) {
 	case 0:
-		return must(fsync(f->fd));
+		must(fsync(f->fd));
+		break;
 	case 1:
-		return must(fdatasync(f->fd));
+		must(fdatasync(f->fd));
+		break;
 	case 2:
-		return must(msync(f->shared + op->off / PAGE * PAGE, op->len + op->off % PAGE, MS_SYNC));
+		must(msync(f->shared + op->off / PAGE * PAGE, op->len + op->off % PAGE, MS_SYNC));
+		break;
 	default:
-		return must(sync_file_range(f->fd, op->off, op->len, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
-					    SYNC_FILE_RANGE_WAIT_AFTER));
+		must(sync_file_range(f->fd, op->off, op->len, SYNC_FILE_RANGE_WAIT_BEFORE |
+				     SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER));
 	}
 }
 
-static int act_advise(const struct op *op)
+static void act_advise(const struct op *op)
 {
 	uint32_t start = op->off / PAGE * PAGE, len = (op->off + op->len + PAGE - 1) / PAGE * PAGE - start;
 	int fd = file[op->file].fd;
@@ -428,10 +404,9 @@ static int act_advise(const struct op *op)
 		must(readahead(fd, start, len));
 	else if ((errno = posix_fadvise(fd, start, len, op->arg % 4 == 2 ? POSIX_FADV_WILLNEED : POSIX_FADV_DONTNEED)))
 		fail("fadvise: %m");
-	return 0;
 }
 
-static int act_madvise(const struct op *op)
+static void act_madvise(const struct op *op)
 {
 	static const int what[] = { MADV_DONTNEED, MADV_PAGEOUT, MADV_COLD, MADV_POPULATE_READ, MADV_WILLNEED };
 	unsigned char *p = op->arg & 32 ? file[op->file].private : file[op->file].shared;
@@ -440,18 +415,18 @@ static int act_madvise(const struct op *op)
 	/* Locked pages are not let go. */
 	if (madvise(p + op->off / PAGE * PAGE, left + op->off % PAGE, advice) && errno != EINVAL)
 		fail("madvise %d: %m", advice);
-	return 0;
 }
 
-static int act_lock(const struct op *op)
+static void act_lock(const struct op *op)
 {
 	struct file *f = &file[op->file];
 
-	if (op->arg & 1)
-		return must(munlock(f->shared, KEPT));
+	if (op->arg & 1) {
+		must(munlock(f->shared, KEPT));
+		return;
+	}
 	must(mlock(f->shared + op->off / PAGE * PAGE, left + op->off % PAGE));
 	check(f, op->off, f->shared + op->off, left, "locked mapping");
-	return 0;
 }
 
 static void open_one(struct file *f)
@@ -473,45 +448,42 @@ static void close_one(struct file *f)
 		must(close(f->direct));
 }
 
-static int act_reopen(const struct op *op)
+static void act_reopen(const struct op *op)
 {
 	close_one(&file[op->file]);
 	open_one(&file[op->file]);
-	return 0;
 }
 
 /* munmap() empties the lists of pages that wait, with a reference, to be put on the LRU. */
-static int act_drain(const struct op *op)
+static void act_drain(const struct op *op)
 {
 	unsigned char *p = mmap(NULL, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	(void)op;
 	must((intptr_t)p);
 	*p = 1;
-	return must(munmap(p, PAGE));
+	must(munmap(p, PAGE));
 }
 
-static int act_anon_store(const struct op *op)
+static void act_anon_store(const struct op *op)
 {
 	anon_content(me, op->off, op->len, anon + op->off);
-	return 0;
 }
 
-static int act_anon_check(const struct op *op)
+static void act_anon_check(const struct op *op)
 {
 	anon_content(me, op->off, op->len, buffer);
 	check_memory("anonymous memory", op->off, buffer, anon + op->off, op->len);
-	return 0;
 }
 
-static int act_anon_out(const struct op *op)
+static void act_anon_out(const struct op *op)
 {
-	return must(madvise(anon + op->off, op->len, op->arg & 1 ? MADV_PAGEOUT : MADV_COLD));
+	must(madvise(anon + op->off, op->len, op->arg & 1 ? MADV_PAGEOUT : MADV_COLD));
 }
 
-static int act_anon_drop(const struct op *op)
+static void act_anon_drop(const struct op *op)
 {
-	return must(madvise(anon + op->off, op->len, MADV_DONTNEED));
+	must(madvise(anon + op->off, op->len, MADV_DONTNEED));
 }
 
 /* Returns the error. */
@@ -534,27 +506,24 @@ static void tell_or_fail(const char *path, const char *text)
 		fail("%s: %m", path);
 }
 
-static int act_drop(const struct op *op)
+static void act_drop(const struct op *op)
 {
 	tell_or_fail("/proc/sys/vm/drop_caches", op->arg & 1 ? "1" : "3");
-	return 0;
 }
 
-static int act_compact(const struct op *op)
+static void act_compact(const struct op *op)
 {
 	(void)op;
 	tell_or_fail(COMPACT, "1");
-	return 0;
 }
 
-static int act_settle(const struct op *op)
+static void act_settle(const struct op *op)
 {
 	(void)op;
 	tell_or_fail(SETTLE, "1");
-	return 0;
 }
 
-static int act_reclaim(const struct op *op)
+static void act_reclaim(const struct op *op)
 {
 	char path[PATH_MAX], size[20];
 	int error;
@@ -564,11 +533,10 @@ static int act_reclaim(const struct op *op)
 	error = tell(path, size);
 	if (error && error != EAGAIN)		/* there is less */
 		fail("%s: %s", path, strerror(error));
-	return 0;
 }
 
 /* What can not be moved stays. */
-static int act_offline(const struct op *op)
+static void act_offline(const struct op *op)
 {
 	glob_t blocks;
 
@@ -579,16 +547,14 @@ static int act_offline(const struct op *op)
 			tell_or_fail(path, "online");
 	}
 	globfree(&blocks);
-	return 0;
 }
 
 /* The host reads what we print, and takes pages. */
-static int act_discard(const struct op *op)
+static void act_discard(const struct op *op)
 {
 	if (write(1, "discard\n", 8) != 8)
 		fail("write: %m");
 	usleep(op->arg * 50);
-	return 0;
 }
 
 static bool offline_known(void)

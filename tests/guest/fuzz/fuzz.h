@@ -21,6 +21,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "../clock.h"
 #include "../stress/mix.h"
 
 #define PAGE		4096u
@@ -83,7 +84,7 @@ enum {
 
 struct verb {
 	const char *name;
-	int (*act)(const struct op *op);
+	void (*act)(const struct op *op);
 	uint32_t kind;
 	uint32_t weight;
 	bool (*known)(void);			/* can it be done here? If it is NULL, always */
@@ -116,7 +117,6 @@ extern const char *group;			/* a memory cgroup, or NULL */
 extern bool host_listens, big_folios, btrfs;
 
 /* ../fuzz.c */
-int64_t now_ms(void);
 void refuse(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 
 /* list.c */
