@@ -16,6 +16,7 @@
  *   --host         somebody reads what is printed, and at each line "discard" takes volatile pages
  *   --hang S       (60) an operation that takes longer is a failure
  *   --list         print the list of the seed, as --replay takes it, and do nothing; the same options must be given
+ *   --replay FILE  a list; lines "try N" and "op N" tell what is being done
  *   --tries N      (1) repeat the list so often: how processes meet in time is not repeated
  *
  * Exit status 0 and a last line "PASS seed=N ...": all was right. 1 and a line "FAIL seed=N round=R op ...": it was not;
@@ -66,6 +67,8 @@ static void act(const struct op *op)
 	left = fits(op);
 	sh->proc[me].op = op->number;
 	sh->proc[me].beat = now_ms();
+	if (replayed)
+		dprintf(1, "op %u\n", op->number);
 	/* What is written is taken from the model. */
 	apply(op);
 	if (left || v->kind & SYSTEM)
@@ -319,12 +322,11 @@ int main(int argc, char **argv)
 				printf("fuzz: seed=%llu, %u episodes\n", (unsigned long long)seed, done);
 			said = now_ms();
 			seed++;
+		} else {
+			printf("try %u\n", done + 1);
 		}
-		if (!episode()) {
-			if (replayed)
-				printf("fuzz: at try %u\n", done + 1);
+		if (!episode())
 			return 1;
-		}
 	}
 	for (uint32_t n = 0; n < MAX_PROCS; n++)
 		operations += sh->proc[n].ops;

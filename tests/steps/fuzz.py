@@ -61,6 +61,8 @@ class Machine(filesystems.Machine):
         self.setting = setting
         self.seed = seed
         self.skip = skip
+        self.order = []         # numbers of the operations of a replay, as they began
+        self.tried = 0
 
     def boot(self):
         setting = self.setting
@@ -71,7 +73,8 @@ class Machine(filesystems.Machine):
         self.guest = Guest(place.QEMU, self.kernel, place.INITRD, memory=setting.memory,
                            smp=setting.cpus, options=options,
                            append=f"page_hva={setting.on} kunit.enable=0",
-                           log=os.path.join(place.LOGS, f"{self.name}.log")).__enter__()
+                           log=os.path.join(place.LOGS, f"{self.name}.log"),
+                           boot_timeout=300).__enter__()
         filesystems.name_disks(self.guest)
         filesystems.setup(self.guest, filesystems.KINDS[setting.fs])
         swap.prepare(self.guest, "zram")
@@ -94,6 +97,11 @@ class Machine(filesystems.Machine):
                 guest.qmp.command("x-s390-cmma-discard", what="volatile")
             elif line.startswith("fuzz: seed="):
                 seed = int(re.match(r"fuzz: seed=(\d+)", line)[1])
+            elif re.fullmatch(r"op \d+", line):
+                self.order.append(line.split()[1])
+            elif re.fullmatch(r"try \d+", line):
+                self.tried = int(line.split()[1])
+                self.order.clear()
 
         takes = self.setting.takes
         command = swap.in_group(f"fuzz --dir /fs --group {swap.GROUP} "
@@ -110,7 +118,7 @@ class Machine(filesystems.Machine):
             self.stop()
             # What was printed before is not wanted a second time.
             raise Failed(str(error)[-3000:], seed) from None
-        text = re.sub(r"(?m)^(discard|fuzz: seed=.*)\n", "", text).strip()
+        text = re.sub(r"(?m)^(discard|fuzz: seed=.*|(op|try) \d+)\n", "", text).strip()
         if status == 1:
             raise Failed(text, seed)
         if status:
@@ -206,13 +214,15 @@ class Shrinker:
         items = self.list.items()
         if not self.fails(items):
             return None
-        again = re.search(r"at try (\d+)", self.said)
-        self.tries = max(3, 3 * int(again[1])) if again else 5
-        first = self.said
-        number = re.search(r"round=(\d+)", first)
-        if number:
-            rest = [item for item in items if item[0] <= int(number[1])]
-            items = rest if len(rest) < len(items) and self.fails(rest) else items
+        self.tries = max(3, 3 * self.machine.tried)
+        # What began last was there when it failed.
+        at = {item[1].split()[1]: item for item in items}
+        order = [at[number] for number in self.machine.order]
+        for count in (2 ** power for power in range(len(items).bit_length())):
+            rest = [item for item in items if item in set(order[-count:])]
+            if self.fails(rest):
+                items = rest
+                break
         # By rounds, by processes, and one by one.
         for key in (lambda item: item[0], lambda item: item[1].split()[2], lambda item: item):
             groups = collections.OrderedDict()
