@@ -8,7 +8,7 @@
  *
  * usage: fuzz --dir DIR [--seed N] [--seconds S | --episodes N] [--procs P] [--group DIR] [--host] [--hang S]
  *        fuzz --dir DIR [--seed N] [--procs P] [--group DIR] [--host] --list
- *        fuzz --dir DIR --replay FILE [--tries N] [--group DIR] [--host]
+ *        fuzz --dir DIR --replay FILE [--only N-N,N...] [--tries N] [--group DIR] [--host]
  *
  *   --seed N       (1) of the first episode; the next one has N + 1, and so on
  *   --procs P      (4) at most; an episode has up to so many processes
@@ -17,6 +17,7 @@
  *   --hang S       (60) an operation that takes longer is a failure
  *   --list         print the list of the seed, as --replay takes it, and do nothing; the same options must be given
  *   --replay FILE  a list; lines "try N" and "op N" tell what is being done
+ *   --only N-N,N   only the operations with these numbers
  *   --tries N      (1) repeat the list so often: how processes meet in time is not repeated
  *
  * Exit status 0 and a last line "PASS seed=N ...": all was right. 1 and a line "FAIL seed=N round=R op ...": it was not;
@@ -239,6 +240,41 @@ static unsigned long long number(const char *text, unsigned long long max)
 	return n;
 }
 
+/* Rounds without operations go as well, but for one: what is wrong may be so without any. */
+static void keep_only(char *list)
+{
+	uint32_t kept = 0;
+	bool *keep = calloc(ep->last_op + 1, sizeof(*keep));
+
+	for (char *part = strtok(list, ","); part; part = strtok(NULL, ",")) {
+		char *dash = strchr(part, '-');
+		uint32_t first, last;
+
+		if (dash)
+			*dash = 0;
+		first = last = number(part, ep->last_op);
+		if (dash)
+			last = number(dash + 1, ep->last_op);
+		for (; first <= last; first++)
+			keep[first] = true;
+	}
+	for (uint32_t n = 0; n < ep->rounds; n++) {
+		struct round *r = &ep->round[n];
+		uint32_t ops = 0;
+
+		for (uint32_t i = 0; i < r->ops; i++)
+			if (keep[r->op[i].number])
+				r->op[ops++] = r->op[i];
+		r->ops = ops;
+		if (ops)
+			ep->round[kept++] = *r;
+	}
+	if (!kept)
+		ep->round[kept++].ops = 0;
+	ep->rounds = kept;
+	free(keep);
+}
+
 static void *shared_memory(size_t len)
 {
 	void *p = mmap(NULL, len, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -253,9 +289,11 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{ "dir", 1, 0, 'd' }, { "seed", 1, 0, 's' }, { "seconds", 1, 0, 't' }, { "episodes", 1, 0, 'e' },
 		{ "procs", 1, 0, 'p' }, { "group", 1, 0, 'g' }, { "host", 0, 0, 'H' }, { "hang", 1, 0, 'h' },
-		{ "list", 0, 0, 'l' }, { "replay", 1, 0, 'r' }, { "tries", 1, 0, 'n' }, { }
+		{ "list", 0, 0, 'l' }, { "replay", 1, 0, 'r' }, { "tries", 1, 0, 'n' }, { "only", 1, 0, 'o' },
+		{ }
 	};
 	const char *dir = NULL, *replay = NULL;
+	char *only = NULL;
 	uint64_t seed = 1, first, operations = 0;
 	uint32_t seconds = 10, episodes = 0, tries = 1, done = 0;
 	int64_t started = now_ms(), said = started;
@@ -278,13 +316,14 @@ int main(int argc, char **argv)
 		case 'h': sh->hang_ms = number(optarg, 1 << 20) * 1000; break;
 		case 'l': list = true; break;
 		case 'r': replay = optarg; break;
+		case 'o': only = optarg; break;
 		case 'n': tries = number(optarg, 1 << 20); break;
 		default: return 2;
 		}
 	}
 	if (!dir || optind < argc || !procs)
 		refuse("usage: fuzz --dir DIR [--seed N] [--seconds S | --episodes N] [--procs P] [--group DIR] [--host] "
-		       "[--hang S] [--list | --replay FILE [--tries N]]");
+		       "[--hang S] [--list | --replay FILE [--only N-N,N...] [--tries N]]");
 	if (replay) {
 		in = fopen(replay, "r");
 		if (!in)
@@ -309,6 +348,8 @@ int main(int argc, char **argv)
 	if (replay) {
 		read_list(in);
 		fclose(in);
+		if (only)
+			keep_only(only);
 		replayed = true;
 		episodes = tries;
 		seed = ep->seed;

@@ -151,12 +151,14 @@ static bool choose_range(const struct part *part, bool pages, uint32_t max, uint
 /* What is written back, dropped and read is volatile at once: the state that most operations are to find. */
 static void prepare(struct round *r, uint32_t proc, uint32_t f, uint32_t off, uint32_t len)
 {
-	static const char * const steps[] = { "sync", "advise", "read", "read", "drain" };
+	static const struct { const char *verb; uint32_t percent; } steps[] = {
+		{ "sync", 90 }, { "advise", 90 }, { "read", 90 }, { "read", 40 }, { "drain", 80 }, { "settle", 15 },
+	};
 
 	if (!chance(65))
 		return;
-	for (uint32_t i = 0; i < 5; i++) {
-		struct op *op = (i == 3 ? chance(40) : chance(90)) ? add(r, proc, steps[i]) : NULL;
+	for (uint32_t i = 0; i < 6; i++) {
+		struct op *op = chance(steps[i].percent) ? add(r, proc, steps[i].verb) : NULL;
 
 		if (!op)
 			continue;
