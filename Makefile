@@ -86,6 +86,11 @@ check-randconfig: build ## N random configurations (10) build without a warning 
 	@tests/check-configs random $(or $(N),10) $(SEED)
 check-compilers: build ## the same with the compilers of Debian 13; and make htmldocs
 	@tests/check-configs compilers documentation
+.PHONY: fuzz-guest soak
+fuzz-guest: install ## random operations on files: SECONDS=60 of each guest, SEED=, FS=ext4|xfs|btrfs
+	@tests/fuzz-guest $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(FS),--fs $(FS))
+soak: install ## all that can be repeated with new seeds, for HOURS=1; Ctrl-C ends it with a summary
+	@tests/soak $(if $(HOURS),--hours $(HOURS))
 
 .PHONY: series check-series dev-linux dev-qemu export
 series: install ## write the git-am-able series to build/series

@@ -26,6 +26,7 @@
  * files are still in DIR/stress-N. 2: it could not start.
  */
 #include "stress/stress.h"
+#include "watched.h"
 #include <dirent.h>
 #include <limits.h>
 #include <stdarg.h>
@@ -52,14 +53,6 @@ static size_t pressure_mb;
 const char *op_name(void)
 {
 	return !me ? "setup" : me == &sh->worker[sh->procs] ? "mem-pressure" : ops[me->op]->name;
-}
-
-int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000ll + t.tv_nsec / 1000000;
 }
 
 static void refuse(const char *fmt, ...)
@@ -136,22 +129,6 @@ static int pick_op(void)
 		if (now_ms() > sh->deadline)
 			return -1;
 	}
-}
-
-static void on_signal(int sig, siginfo_t *info, void *context)
-{
-	(void)context;
-	fail("signal %d (%s) at address %p", sig, strsignal(sig), info->si_addr);
-}
-
-static void watch_signals(void)
-{
-	struct sigaction sa = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_RESETHAND };
-	int fatal[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE };
-
-	for (int i = 0; i < 4; i++)
-		sigaction(fatal[i], &sa, NULL);
-	signal(SIGPIPE, SIG_IGN);
 }
 
 static void worker(void)

@@ -41,6 +41,9 @@ class Guest(Started):
     instructions: one is a nanosecond.
     """
 
+    # Learns of every guest of this process: booted(guest), said(guest, text), ends(guest).
+    observer = None
+
     def __init__(self, qemu, kernel, initrd, *, append="", cpu="max", smp=2,
                  memory="1G", drive=None, options=(), log, allow=None, icount=False,
                  boot_timeout=120):
@@ -97,6 +100,8 @@ class Guest(Started):
     def wait_for_boot(self, timeout):
         """Wait for the guest to say that it is up, after a start or after kexec."""
         self._read_until(b"@@ready\n", time.monotonic() + timeout, "boot")
+        if self.observer:
+            self.observer.booted(self)
 
     def settle(self):
         """What was used turns volatile now, not when it was left alone for seconds."""
@@ -108,6 +113,8 @@ class Guest(Started):
 
     def stop(self):
         if self.process:
+            if self.observer:
+                self.observer.ends(self)
             self.process.kill()
             self.process.wait()
         for connection in (self.ctl, self.qmp):
@@ -128,6 +135,8 @@ class Guest(Started):
                                command, on_line)
         status = self._read_until(b"\n", time.monotonic() + 10, command)
         output = raw.decode("utf-8", "replace")
+        if self.observer:
+            self.observer.said(self, output)
         # A kernel that complains while a command runs has failed that command.
         self.check_console()
         if not check:

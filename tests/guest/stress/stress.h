@@ -25,6 +25,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../clock.h"
 #include "mix.h"
 
 #define PAGE		4096u
@@ -101,7 +102,6 @@ extern int my_number;
 
 /* ../stress.c */
 const char *op_name(void);
-int64_t now_ms(void);
 
 /* content.c: random choices, expectations, failures */
 void seed_rnd(uint64_t seed);
