@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import time
 
 from harness import place
@@ -106,10 +107,6 @@ class Observer:
                                         re.findall(r"^PASS .*\bops=(\d+)", text, re.MULTILINE))
 
     def ends(self, guest):
-        with open(f"/proc/{guest.process.pid}/stat", encoding="ascii") as file:
-            fields = file.read().rpartition(")")[2].split()
-        self.count["cpu_seconds"] += (int(fields[11]) + int(fields[12])) / \
-            os.sysconf("SC_CLK_TCK")
         if guest.process.poll() is None and guest.qmp:
             try:
                 guest.qmp.sock.settimeout(5)
@@ -128,6 +125,9 @@ def run(name, seed, logs, result, report):
     try:
         jobs()[name](report, seed)
     finally:
+        # All guests have ended; little else was started.
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        Guest.observer.count["cpu_seconds"] = used.ru_utime + used.ru_stime
         with open(result, "w", encoding="ascii") as file:
             json.dump({**Guest.observer.count, **report.count}, file)
 

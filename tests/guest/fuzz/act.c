@@ -254,6 +254,19 @@ static void act_write_direct(const struct op *op)
 	write_all(file[op->file].direct, file[op->file].want + op->off, op->len, op->off);
 }
 
+/* Returns the error. */
+static int tell(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY), error = 0;
+
+	if (fd < 0)
+		return errno;
+	if (write(fd, text, strlen(text)) < 0)
+		error = errno;
+	close(fd);
+	return error;
+}
+
 static void act_map_write(const struct op *op)
 {
 	static const int how[] = { 0, MS_ASYNC, MS_SYNC, MS_SYNC | MS_INVALIDATE };
@@ -261,6 +274,11 @@ static void act_map_write(const struct op *op)
 	struct view v;
 
 	v = view(op->file, op->off, left, op->arg & 1, RW, MAP_SHARED);
+	/* Entries that only allow to read, of pages that have been left alone since. */
+	for (uint32_t i = 0; op->arg & 16 && i < left; i += PAGE)
+		(void)*(volatile unsigned char *)(v.p + i);
+	if (op->arg & 32)
+		tell(SETTLE, "1");
 	memcpy(v.p, f->want + op->off, left);
 	/* Locked pages can not be invalidated. */
 	if (op->arg & 2 && msync(v.p - op->off % PAGE, left + op->off % PAGE, how[op->arg >> 2 & 3]) && errno != EBUSY)
@@ -484,19 +502,6 @@ static void act_anon_out(const struct op *op)
 static void act_anon_drop(const struct op *op)
 {
 	must(madvise(anon + op->off, op->len, MADV_DONTNEED));
-}
-
-/* Returns the error. */
-static int tell(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY), error = 0;
-
-	if (fd < 0)
-		return errno;
-	if (write(fd, text, strlen(text)) < 0)
-		error = errno;
-	close(fd);
-	return error;
 }
 
 static void tell_or_fail(const char *path, const char *text)
