@@ -41,7 +41,7 @@ NOTICED = {
     "make_stable@migrate_folio_unmap": "migrate",
 }
 # Without root, each waits until pages are volatile; these pass and skip some.
-OF_USER = ["cow", "splice", "mlock", "swap", "migrate", "exec"]
+OF_USER = ["exec", "fork", "migrate", "swap"]
 
 
 def boot(name, policy, kernel=KERNEL, append="page_hva=on", disks=False):
