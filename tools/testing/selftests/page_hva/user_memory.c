@@ -603,8 +603,8 @@ TEST_F(user_memory, core)
 	if (strpbrk(pattern, "|/"))
 		SKIP(return, "core dumps go elsewhere");
 	size = dump_core(&self->file, self->map, &core);
-	if (!size && geteuid())
-		SKIP(return, "not allowed to dump core");
+	if (!size)
+		SKIP(return, "no core file was written");
 	ASSERT_LT(self->file.size, size);
 	ASSERT_NE(NULL, memmem(core, size, self->file.want, self->file.size));
 	ASSERT_RIGHT(&self->file, self->map);

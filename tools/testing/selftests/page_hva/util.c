@@ -183,12 +183,16 @@ void hva_settle(void)
 		usleep(LATE_US);
 }
 
-/* Pages of the mapping are left alone until they are volatile, and gone. */
-static void wait_until_gone(void *map, size_t size)
+/* Pages are left alone until they are volatile, and gone. */
+static void wait_until_gone(const struct hva_file *file)
 {
 	unsigned char there[4096];
+	size_t size = file->size;
 	int us, step = 100000;
+	char *map;
 
+	/* Nobody touches it: who asks need not have the pages. */
+	map = hva_must(mmap(NULL, size, PROT_READ, MAP_SHARED, file->fd, 0));
 	if (size > sizeof(there) * hva_page)
 		size = sizeof(there) * hva_page;
 	for (us = 0; us < LATE_US; us += step) {
@@ -197,6 +201,7 @@ static void wait_until_gone(void *map, size_t size)
 			break;
 		usleep(step);
 	}
+	hva_must(munmap(map, file->size));
 }
 
 /* Each other page of the file is dropped by this kernel. */
@@ -214,16 +219,10 @@ static void drop(const struct hva_file *file, void *map)
 void hva_discard(const struct hva_file *file, void *map)
 {
 	hva_must(fsync(file->fd));
-	if (!map && !settles) {
-		/* What is read and not waited for turns volatile at once. */
-		posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);
-		posix_fadvise(file->fd, 0, file->size, POSIX_FADV_WILLNEED);
-		usleep(20000);
-	} else if (!settles && taken) {
-		wait_until_gone(map, file->size);
-	} else {
+	if (!settles && taken)
+		wait_until_gone(file);
+	else
 		hva_settle();
-	}
 	if (!taken)
 		drop(file, map);
 }
