@@ -241,11 +241,12 @@ class Machine(Started):
             raise GuestError(f"the guest's console says: {failure}")
 
     def stop(self):
-        if self.socket is not None:
-            self.socket.close()
+        # First, since we may be told to end meanwhile, and it would go on.
         if self.process is not None:
             self.process.kill()
             self.process.wait()
             self.console_log.close()
+        if self.socket is not None:
+            self.socket.close()
         if self.tmp is not None:
             shutil.rmtree(self.tmp, ignore_errors=True)
