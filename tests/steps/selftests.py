@@ -19,7 +19,13 @@ COMPLAINS = "the kernel complains of nothing"     # a result that is there only 
 SETUPS = {
     BASE: ("pristine-selftests", "", "none"),
     "off": ("selftests", "page_hva=off", "none"),
+    "on": ("selftests", "page_hva=on", "none"),
     "on, always": ("selftests", "page_hva=on", "always"),
+}
+# What a host that takes all at once changes, and why it is right so: set-up, test, case.
+RIGHT = {
+    ("on, always", "mincore/mincore_selftest", "global.check_file_mmap"):
+        "it counts what was read ahead, which the host has taken: mincore() says so",
 }
 OURS = [setup for setup in SETUPS if setup != BASE]
 BUILDS = [
@@ -263,7 +269,7 @@ def titles():
 
 
 def word(setup):
-    return setup.split(",")[0]
+    return setup.replace(", ", "-")
 
 
 def results_path(setup):
@@ -324,9 +330,13 @@ def judge(report, results, wanted):
         spoilt = []
         for setup in OURS:
             after = results[setup].get(title, {})
+            # A program fails as a whole because of its cases.
+            bad = [case for case in worse(before, after) if (setup, title, case) not in RIGHT]
+            failing = [case for case, state in after.items() if case and state == "not ok"]
+            if failing and all((setup, title, case) in RIGHT for case in failing):
+                bad = [case for case in bad if case]
             spoilt += [f"{case or 'as a whole'}: {before[case]} {BASE}, "
-                       f"{after.get(case, 'not run')} with {setup}"
-                       for case in worse(before, after)]
+                       f"{after.get(case, 'not run')} with {setup}" for case in bad]
             if COMPLAINS in after and COMPLAINS not in before:
                 spoilt.append(f"the kernel complains with {setup}: see {text_path(setup)}")
         report.result(not spoilt, f"selftests: {title}: {counts(before)} {BASE}"
@@ -367,6 +377,8 @@ def page(results):
                 failing.append(row(title, case.replace("|", "/") or "as a whole", *found))
     lines += ["", "## What fails", "", row("test", "case", *SETUPS),
               "|---" * (2 + len(SETUPS)) + "|", *failing]
+    lines += ["", "Of these, right on a host that takes all at once:", "",
+              *(f"- {title}, {case}: {why}" for (_, title, case), why in RIGHT.items())]
     lines += ["", "## What is not built, or not run", "", row("program", "why"), "|---|---|",
               *(row(*pair) for pair in [*lost(), *NOT_RUN.items()])]
     return "\n".join(lines) + "\n"
