@@ -96,11 +96,12 @@ TESTS = {
                               ("shmem-private", "20 4")]},
         "on-fault-limit": Test("su nobody -c ./on-fault-limit"),
         **{name: Test(f"./{name}") for name in [
-            "map_fixed_noreplace", "map_populate", "mlock2-tests", "mrelease_test", "mremap_test",
+            "map_fixed_noreplace", "map_populate", "mlock2-tests", "mrelease_test",
             "mremap_dontunmap", "madv_populate", "ksm_functional_tests", "soft-dirty",
             "mkdirty", "mdwe_test", "droppable", "mseal_test", "seal_elf", "hmm-tests",
             "thuge-gen", "hugetlb-read-hwpoison", "hugetlb-soft-offline",
             "va_high_addr_switch"]},
+        "mremap_test": Test("./mremap_test", 400),
         "compaction_test": Test("./compaction_test", 120),
         "mlock-random-test": Test("./mlock-random-test", 120),
         "virtual_address_range": Test("./virtual_address_range", 120,
