@@ -58,7 +58,7 @@ kvm: install initramfs ## what these need: Hercules, a host kernel, QEMU for s39
 	@scripts/qemu-kvm
 	@scripts/kvm-image
 
-.PHONY: check-host bench-host bench-p bench-cost bench-reach check-qtest check-controls check-fs check-debug check-kselftest
+.PHONY: check-host bench-host bench-p bench-cost bench-reach check-qtest check-controls check-fs check-debug check-kselftest check-selftests
 check-host: qemu ## put one defect at a time into QEMU; the tests must notice each
 	@tests/check-host
 bench-host: qemu ## what it costs the host to take blocks: ratios, and times of this machine
@@ -76,8 +76,10 @@ check-fs: install ## the stress on all file systems, under every policy
 	@tests/check-fs
 check-debug: install ## the stress on kernels with KASAN, KCSAN and lock checks, under every policy
 	@tests/check-debug
-check-kselftest: install ## the kernel's own selftests and KUnit tool, on every host
+check-kselftest: install ## the selftests of the series, and the kernel's KUnit tool, on every host
 	@tests/check-kselftest
+check-selftests: install ## the kernel's own selftests of memory and files: none is worse with the series
+	@tests/check-selftests
 check-qtest: qemu ## run QEMU's own tests of s390x, with and without our patches
 	@tests/check-qtest
 
