@@ -24,6 +24,7 @@
  * --seed N --episodes 1 repeats that list. 2: it could not start.
  */
 #include "fuzz/fuzz.h"
+#include "number.h"
 #include "watched.h"
 #include <getopt.h>
 #include <stdarg.h>
@@ -228,16 +229,6 @@ static void list_only(uint64_t seed)
 		for (uint32_t i = 0; i < ep->round[n].ops; i++)
 			apply(&ep->round[n].op[i]);
 	}
-}
-
-static unsigned long long number(const char *text, unsigned long long max)
-{
-	char *end;
-	unsigned long long n = strtoull(text, &end, 0);
-
-	if (end == text || *end || n > max)
-		refuse("\"%s\" is not a number up to %llu", text, max);
-	return n;
 }
 
 /* Rounds without operations go as well, but for one: what is wrong may be so without any. */

@@ -26,6 +26,7 @@
  * files are still in DIR/stress-N. 2: it could not start.
  */
 #include "stress/stress.h"
+#include "number.h"
 #include "watched.h"
 #include <dirent.h>
 #include <limits.h>
@@ -55,7 +56,7 @@ const char *op_name(void)
 	return !me ? "setup" : me == &sh->worker[sh->procs] ? "mem-pressure" : ops[me->op]->name;
 }
 
-static void refuse(const char *fmt, ...)
+void refuse(const char *fmt, ...)
 {
 	va_list ap;
 
@@ -528,16 +529,6 @@ static int self_test(const char *dir)
 	printf("%s self-test: %zu runs, %d without the result that was due\n", bad ? "FAIL" : "PASS",
 	       sizeof(tests) / sizeof(*tests), bad);
 	return bad ? 1 : 0;
-}
-
-static unsigned long long number(const char *text, unsigned long long max)
-{
-	char *end;
-	unsigned long long n = strtoull(text, &end, 0);
-
-	if (end == text || *end || n > max)
-		refuse("\"%s\" is not a number up to %llu", text, max);
-	return n;
 }
 
 int main(int argc, char **argv)

@@ -57,7 +57,6 @@ def boots(name):
             guest.run("cd /mnt && treesum read sums tree/mm/ && treesum mmap sums tree/kernel/")
         made = guest.qmp.command("x-query-s390-cmma")["essa"][3]
         assert bool(made) == ours, f"{made} pages became volatile"
-    return "page_hva=on" if ours else "CONFIG_PAGE_HVA=n"
 
 
 def random_fragment(seed):

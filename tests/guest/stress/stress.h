@@ -110,6 +110,7 @@ uint32_t below(uint32_t n);
 bool chance(int percent);
 bool sabotage(const char *what);
 void fail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
+void refuse(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 void fill(const struct file *f, uint64_t off, size_t len, void *buf);
 void check(const struct file *f, uint64_t off, const void *p, size_t len);
 void check_memory(const char *what, const void *want, const void *got, size_t len);
