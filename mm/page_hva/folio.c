@@ -103,19 +103,26 @@ bool __page_hva_make_stable(struct folio *folio)
 NOKPROBE_SYMBOL(__page_hva_make_stable);
 
 /*
- * The page cache has a reference for each page of a large folio, each mapping
- * has at least one.  If there are none but those of the page cache and of the
- * caller, the folio is not mapped either: the refcount alone, in one load, is
- * proof.  What adds a mapping before its reference holds one of its own until
- * it has added both.
+ * The page cache has a reference for each page of a large folio, each mapping has one.
+ * If there are none but those of the page cache and of the caller, the folio is not
+ * mapped either: the refcount alone, in one load, is proof.  What adds a mapping
+ * before its reference holds one of its own until it has added both.
  *
- * Mapped large folios have to stay stable, whoever asks: their mapcount is
- * not next to the refcount.
+ * With mappings, the refcount is loaded first.  Who unmaps counts the mapping down,
+ * and then puts its reference; so a mapping that is counted had its reference when the
+ * refcount was loaded, unless it was added in between, and nobody does that:
+ * kept_by_mapping() has seen to it.  If the sum is right nothing is left for a foreign
+ * reference.
  */
-static nokprobe_inline bool page_hva_large_count_ok(struct folio *folio,
-						    int refs)
+static nokprobe_inline bool page_hva_large_counts_ok(struct folio *folio,
+						     int refs)
 {
-	return folio_ref_count(folio) == folio_nr_pages(folio) + refs;
+	int maps = folio_ref_count(folio) - folio_nr_pages(folio) - refs;
+
+	if (!maps)
+		return true;
+	smp_rmb();	/* refcount before mapcount: unmapped, then put */
+	return atomic_read(&folio->_large_mapcount) + 1 == maps;
 }
 
 /*
@@ -137,7 +144,7 @@ static nokprobe_inline bool page_hva_counts_ok(struct folio *folio,
 
 	*mapped = false;
 	if (folio_test_large(folio))
-		return page_hva_large_count_ok(folio, refs);
+		return page_hva_large_counts_ok(folio, refs);
 
 	BUILD_BUG_ON(offsetof(struct folio, _mapcount) % sizeof(u64));
 	BUILD_BUG_ON(offsetof(struct folio, _refcount) !=
@@ -248,7 +255,8 @@ out:
 
 /**
  * page_hva_try_volatile - let the host discard a folio that was left alone
- * @folio: the folio, which may be mapped; the caller has its lock and a reference
+ * @folio: the folio, which may be mapped; the caller has its lock and a reference, and
+ *	   if it is large and mapped, holds i_mmap_rwsem and has asked kept_by_mapping()
  *
  * Context: Any; gives up rather than wait.
  * Return: true if the folio is volatile now.

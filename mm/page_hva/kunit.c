@@ -440,6 +440,25 @@ static void hva_large_counts(struct kunit *test)
 	}
 }
 
+/* A mapping has a reference, too. */
+static void hva_large_mapped(struct kunit *test)
+{
+	struct hva_test *t = test->priv;
+	int maps, more;
+
+	hva_make_large(test);
+	for (maps = 1; maps <= HVA_PAGES + 1; maps++) {
+		atomic_set(&t->folio->_large_mapcount, maps - 1);
+		for (more = -1; more <= 1; more++) {
+			set_page_count(&t->folio->page, HVA_PAGES + 1 + maps + more);
+			KUNIT_EXPECT_EQ_MSG(test, hva_try(t), !more,
+					    "%d mappings, %d more", maps, more);
+			hva_free_and_allocate(t);
+		}
+	}
+	atomic_set(&t->folio->_large_mapcount, -1);
+}
+
 /* What was stored after the change bit was cleared is not discarded. */
 static void hva_change_bit(struct kunit *test)
 {
@@ -471,6 +490,7 @@ static struct kunit_case page_hva_cases[] = {
 	KUNIT_CASE(hva_large_as_a_whole),
 	KUNIT_CASE(hva_large_one_page_gone),
 	KUNIT_CASE(hva_large_counts),
+	KUNIT_CASE(hva_large_mapped),
 	KUNIT_CASE(hva_change_bit),
 	{}
 };

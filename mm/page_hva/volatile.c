@@ -38,31 +38,33 @@ void __page_hva_make_volatile(struct folio *folio)
 }
 
 /*
- * Does locked memory map the folio?  PG_mlocked is not enough: a folio loses it for a
- * while when one of those that lock it unlocks it.  mlock() sets VM_LOCKED first, and
- * PG_mlocked of what is mapped later.  So if its VM_LOCKED is not seen here, either
- * its PG_mlocked is when the folio turns volatile, or mlock_folio(), which sets that
- * first, with a full barrier, makes it stable.
+ * Do those that map the folio keep it stable?
  *
- * A folio of the swap cache has been mapped by a page fault that looked at VM_LOCKED.
+ * Locked memory does.  PG_mlocked is not enough: a folio loses it for a while when one
+ * of those that lock it unlocks it.  mlock() sets VM_LOCKED first, and PG_mlocked of
+ * what is mapped later.  So if its VM_LOCKED is not seen here, either its PG_mlocked is
+ * when the folio turns volatile, or mlock_folio(), which sets that first, with a full
+ * barrier, makes it stable; or mlock_pte_range(), if a large folio is not all locked.
+ *
+ * So does fork(), if the folio is large: its counts are proof only while nobody adds a
+ * mapping, see page_hva_large_counts_ok().  Page faults need the folio lock for that.
+ * fork() adds the child's VMA to i_mmap before it copies page tables, and holds the
+ * mmap_lock of the child all the time.  If the VMA is not there yet, it has to wait
+ * for the caller, who holds i_mmap_rwsem.
  */
-static bool in_locked_memory(struct folio *folio)
+static bool kept_by_mapping(struct folio *folio)
 {
-	struct address_space *mapping = folio->mapping;
+	struct rb_root_cached *tree = &folio->mapping->i_mmap;
 	struct vm_area_struct *vma;
-	bool locked = false;
 
-	if (folio_test_anon(folio))
-		return false;
-	if (!i_mmap_trylock_read(mapping))
-		return true;
-	vma_interval_tree_foreach(vma, &mapping->i_mmap, folio->index, folio->index) {
-		locked = READ_ONCE(vma->vm_flags) & VM_LOCKED;
-		if (locked)
-			break;
-	}
-	i_mmap_unlock_read(mapping);
-	return locked;
+	vma_interval_tree_foreach(vma, tree, folio->index,
+				  folio_next_index(folio) - 1)
+		if (READ_ONCE(vma->vm_flags) & VM_LOCKED ||
+		    (folio_test_large(folio) &&
+		     rwsem_is_locked(&vma->vm_mm->mmap_lock)))
+			return true;
+	smp_rmb();	/* mmap_lock before counts: mapped, then unlocked */
+	return false;
 }
 
 /*
@@ -98,6 +100,7 @@ static bool release_private(struct folio *folio)
 static bool in_use(struct folio *folio)
 {
 	struct address_space *mapping = folio->mapping;
+	bool left;
 
 	/* What is dirty is marked again when it has been written. */
 	if (!folio_test_uptodate(folio) || folio_test_dirty(folio) ||
@@ -114,11 +117,16 @@ static bool in_use(struct folio *folio)
 		return false;
 	}
 	if (folio_test_mlocked(folio) || folio_test_unevictable(folio) ||
-	    (folio_mapped(folio) &&
-	     (folio_test_large(folio) || in_locked_memory(folio))) ||
 	    !release_private(folio))
 		return true;
-	return !page_hva_try_volatile(folio);
+	/* The fault that mapped a folio of the swap cache looked at VM_LOCKED. */
+	if (!folio_mapped(folio) || folio_test_anon(folio))
+		return !page_hva_try_volatile(folio);
+	if (!i_mmap_trylock_read(mapping))
+		return true;
+	left = kept_by_mapping(folio) || !page_hva_try_volatile(folio);
+	i_mmap_unlock_read(mapping);
+	return left;
 }
 
 /*

@@ -32,7 +32,7 @@
 #include "settle.h"
 
 #define PAGE	4096
-#define PAGES	240			/* a pipe has 256 slots */
+#define PAGES	256			/* a huge page; a pipe has as many slots */
 #define SIZE	(PAGES * PAGE)
 #define WORDS	(PAGE / sizeof(uint64_t))
 
@@ -210,17 +210,68 @@ static void how_private(void)
 	touch_some();
 }
 
+static void to_pipe(void)
+{
+	struct iovec iov = { map, SIZE };
+
+	must(pipe(ends));
+	must(fcntl(ends[1], F_SETPIPE_SZ, SIZE));
+	for (ssize_t n; iov.iov_len; iov.iov_base += n, iov.iov_len -= n)
+		n = must(vmsplice(ends[1], &iov, 1, 0));
+}
+
+static int wrong_in_pipe(void)
+{
+	static char buf[SIZE];
+
+	for (ssize_t n, got = 0; got < SIZE; got += n)
+		n = must(read(ends[0], buf + got, SIZE - got));
+	return wrong_pages(buf);
+}
+
 /* The pipe refers to the pages; they are not mapped any more. */
 static void how_pipe(void)
 {
-	struct iovec iov;
-
 	map_around();
-	iov = (struct iovec){ map, SIZE };
-	must(pipe(ends));
-	must(fcntl(ends[1], F_SETPIPE_SZ, 256 * PAGE));
-	for (ssize_t n; iov.iov_len; iov.iov_base += n, iov.iov_len -= n)
-		n = must(vmsplice(ends[1], &iov, 1, 0));
+	to_pipe();
+}
+
+/* One folio, mapped by one entry, where the file system and the kernel have that; volatile. */
+static void map_huge(void)
+{
+	char *at = mmap(NULL, 2 * SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	must((intptr_t)at);
+	posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
+	map = mmap((void *)(((uintptr_t)at + SIZE - 1) & -SIZE), SIZE, PROT_READ,
+		   MAP_SHARED | MAP_FIXED, file, 0);
+	must((intptr_t)map);
+	madvise(map, SIZE, MADV_HUGEPAGE);
+	touch_some();
+	if (!access("/sys/kernel/debug/page_hva/settle", F_OK))
+		settle();
+}
+
+/* In the end it goes through a pipe: GUP of what may be gone, without a page table lock. */
+static void how_huge_pipe(void)
+{
+	map_huge();
+}
+
+/* In the end another process might read it: the same with a page table lock. */
+static void how_huge_readv(void)
+{
+	map_huge();
+}
+
+static int wrong_by_readv(void)
+{
+	static char buf[SIZE];
+	struct iovec local = { buf, SIZE }, remote = { map, SIZE };
+
+	if (must(process_vm_readv(getpid(), &local, 1, &remote, 1, 0)) != SIZE)
+		die("short process_vm_readv");
+	return wrong_pages(buf);
 }
 
 static const struct how {
@@ -241,6 +292,8 @@ static const struct how {
 	{ "pipe", how_pipe, PINNED },
 	{ "map-populate", how_populate, LOOSE },
 	{ "private-write", how_private, LOOSE },
+	{ "huge-pipe", how_huge_pipe, LOOSE },
+	{ "huge-readv", how_huge_readv, LOOSE },
 	{ }
 };
 
@@ -366,13 +419,14 @@ static void holder(const struct how *how, const char *name, int tell)
 	if (how->kind == LOCKED)
 		met = faults() - before;
 
-	if (how->kind == PINNED) {
-		static char buf[SIZE];
-
-		for (ssize_t n, got = 0; got < SIZE; got += n)
-			n = must(read(ends[0], buf + got, SIZE - got));
-		wrong += wrong_pages(buf);
-	} else {
+	/* Before anybody else looks at the pages. */
+	if (how->hold == how_huge_pipe)
+		to_pipe();
+	if (how->hold == how_huge_readv)
+		wrong += wrong_by_readv();
+	if (how->kind == PINNED || how->hold == how_huge_pipe)
+		wrong += wrong_in_pipe();
+	if (how->kind != PINNED) {
 		for (int page = 0; how->hold == how_private && page < PAGES; page++)
 			*(volatile uint64_t *)(map + page * PAGE) = word(page, 0);
 		wrong += wrong_pages(map);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * make_stable against make_volatile, for one order-0 page-cache folio.
+ * make_stable against make_volatile, for one folio of the page cache.
  *
  * Question: can the host discard a page while somebody who was told "stable"
  * still touches its content, or after somebody changed it?  ./run builds this
@@ -31,25 +31,40 @@
  *   CLEAR_GONE      make_stable clears VOLATILE even when the content is gone
  *   TOUCH_LATER     map_around goes on using its look-up reference for the
  *                   content after the folio lock is dropped
+ *   LARGE           the folio is large: make_volatile has the folio lock and i_mmap_rwsem,
+ *                   and loads the refcount, then the mapcount.  With it:
+ *   WITH_FAULT, WITH_FORK   who maps such a folio
+ *   NO_FAULT_LOCK   a page fault maps it without the folio lock
+ *   NO_I_MMAP       make_volatile does not have i_mmap_rwsem
+ *   NO_FORK_TEST    make_volatile does not look if a VMA's mmap_lock is taken
+ *   NO_MB_FORK      no barrier between that and the counts
  *   REACH_*         not a rule: the named state must be reachable
  */
 
 mtype = { REF_INC, REF_DEC, MAP_INC, MAP_DEC, SHOW_BITLOCK, DROP_BITLOCK,
 	  SET_VOLATILE, CLEAR_VOLATILE, SHOW_PG_LOCKED, DROP_PG_LOCKED,
-	  SET_DIRTY, WRITE, ESSA_V };
+	  SET_DIRTY, WRITE, ESSA_V, DROP_MMAP_LOCK };
 
 #define DEPTH	4		/* stores in flight per CPU */
 chan fifo[4] = [DEPTH] of { mtype };
 
 /* The combined word: one load may read both. */
-byte refcount = 1;		/* the page cache's */
+#ifdef WITH_FORK
+byte refcount = 2;		/* the page cache's, and the parent's mapping */
+byte mapcount = 1;
+#else
+byte refcount = 1;
 byte mapcount = 0;
+#endif
 
 /* folio->flags as plain loads see it: one word, one load. */
 bit f_volatile, f_bitlock, f_locked, f_dirty;
 
 /* Who holds a lock, as interlocked updates see it. */
 bit bitlock, pg_locked;
+
+/* Of a large folio: of fork(), and a VMA of the child. */
+bit i_mmap, mmap_lock, child_vma;
 
 /* What the host knows. */
 bit page_v;			/* usage is V, else S */
@@ -138,6 +153,7 @@ end:	do
 		:: op == SET_DIRTY -> f_dirty = 1
 		:: op == WRITE -> assert(!page_gone); page_written = 1
 		:: op == ESSA_V -> page_v = 1
+		:: op == DROP_MMAP_LOCK -> mmap_lock = 0
 		fi;
 		op = 0
 	   }
@@ -158,7 +174,7 @@ end:	atomic {
 }
 
 /* What make_volatile looks at. */
-#if defined(REF_THEN_MAP)
+#if defined(REF_THEN_MAP) || (defined(LARGE) && !defined(MAP_THEN_REF))
 #define load_counts()	refs = refcount; maps = mapcount
 #elif defined(MAP_THEN_REF)
 #define load_counts()	maps = mapcount; refs = refcount
@@ -166,10 +182,31 @@ end:	atomic {
 #define load_counts()	d_step { refs = refcount; maps = mapcount }
 #endif
 
-#ifdef NO_PG_LOCKED
+#if defined(NO_PG_LOCKED) || defined(LARGE)	/* or its own */
 #define load_flags()	busy = f_dirty
 #else
 #define load_flags()	busy = f_dirty || f_locked
+#endif
+
+/* Who else may add a mapping to a large folio has to wait, or is seen. */
+#ifdef LARGE
+#define may_begin	(!pg_locked)
+#define begin()		pg_locked = 1; put(SHOW_PG_LOCKED); i_mmap = HOLD_I_MMAP
+#define end_it()	put(DROP_PG_LOCKED); i_mmap = 0
+#else
+#define may_begin	true
+#define begin()		skip
+#define end_it()	skip
+#endif
+#ifdef NO_I_MMAP
+#define HOLD_I_MMAP	0
+#else
+#define HOLD_I_MMAP	1
+#endif
+#if defined(LARGE) && !defined(NO_FORK_TEST)
+#define look_for_fork()	forks = child_vma && mmap_lock
+#else
+#define look_for_fork()	forks = 0
 #endif
 
 /* CPU 0: make_volatile, again and again. */
@@ -177,11 +214,12 @@ active proctype volatiler()
 {
 	byte me = 0;
 	byte refs, maps;
-	bit busy;
+	bit busy, forks;
 
 end:	do
 	:: atomic {	/* trylock, and nothing to do if already volatile */
-			!bitlock && !f_volatile ->
+			!bitlock && !f_volatile && may_begin ->
+			begin();
 			bitlock = 1;
 			put(SHOW_BITLOCK)
 		}
@@ -190,6 +228,9 @@ end:	do
 #endif
 #ifndef NO_MB_LOCK
 		mb();
+#endif
+#ifndef NO_MB_FORK
+		look_for_fork();
 #endif
 #ifdef NO_MB_FLAGS
 		if
@@ -200,8 +241,11 @@ end:	do
 		load_counts();
 		load_flags();
 #endif
+#ifdef NO_MB_FORK
+		look_for_fork();
+#endif
 		if
-		:: refs == maps + 1 && !busy ->
+		:: refs == maps + 1 && !busy && !forks ->
 #ifndef FLAG_FIRST
 			put(SET_VOLATILE);
 #endif
@@ -212,7 +256,8 @@ end:	do
 #endif
 			skip
 		fi;
-		atomic { put(DROP_BITLOCK); refs = 0; maps = 0; busy = 0 }
+		atomic { put(DROP_BITLOCK); refs = 0; maps = 0; busy = 0; forks = 0 };
+		atomic { end_it() }
 	od
 }
 
@@ -314,6 +359,57 @@ end:	do
 		put(REF_DEC);
 		put(MAP_DEC);
 		put(REF_DEC)
+	od
+}
+#endif
+
+#ifdef WITH_FAULT
+/*
+ * A page fault maps a large folio under the folio lock, the mapping or its reference
+ * first, and unmaps it at any time.  It touches nothing, and never loads.
+ */
+active proctype fault()
+{
+end:	do
+	:: refcount++;		/* the look-up's */
+#ifndef NO_FAULT_LOCK
+		atomic { !pg_locked -> pg_locked = 1; f_locked = 1 };
+#endif
+		if
+		:: refcount++;
+			mapcount++
+		:: mapcount++;
+			refcount++
+		fi;
+#ifndef NO_FAULT_LOCK
+		atomic { pg_locked = 0; f_locked = 0 };
+#endif
+		refcount--;
+		mapcount--;
+		refcount--
+	od
+}
+#endif
+
+#ifdef WITH_FORK
+/*
+ * CPU 2: fork() maps what another mapping holds, without the folio lock: the child's VMA
+ * gets into i_mmap, then the page tables are copied, all under mmap_lock.  Then it exits.
+ */
+active proctype fork()
+{
+	byte me = 2;
+
+end:	do
+	:: mmap_lock = 1;
+		atomic { !i_mmap -> child_vma = 1 };
+		put(REF_INC);
+		put(MAP_INC);
+		put(DROP_MMAP_LOCK);
+		atomic { mb() && !mmap_lock -> skip };
+		put(MAP_DEC);
+		put(REF_DEC);
+		atomic { mb() && !i_mmap -> child_vma = 0 }
 	od
 }
 #endif

@@ -187,8 +187,6 @@ EXEMPT = {
     "make_stable@__page_hva_swap_claim": "is what swap_claim does",
     "enabled@hmm_range_fault": "no device of s390 here uses it",
     "set_stable_data@unused_memory_notify": "memory goes online: step free",
-    "make_stable@follow_pmd_mask": "no test has a volatile folio in a huge mapping",
-    "make_stable@gup_fast_pmd_leaf": "no test has a volatile folio in a huge mapping",
     "*@hva_*": "the unit tests",
 }
 
@@ -218,6 +216,8 @@ CONTROLS = {
     "make_all_stable": Control(next_kernel, options=list(kexec.images(DEBUG))),
     "make_stable@split_huge_page_*": Control(lambda guest, _: large.split(guest),
                                              policy="none", kernel="fs"),
+    **{hook: Control(lambda guest, _, way=way: large.huge_mapping(way)(guest), policy="none",
+                     kernel="fs") for way, hook in large.HUGE_HOOKS.items()},
     "free": Control(stress("pread"), append="page_poison=on"),
     "sweep": Control(reclaim.swept, policy="none", memory="256M"),
     "resident@s*": Control(reclaim.met, policy="none", memory="256M"),

@@ -7,6 +7,9 @@ from steps.filesystems import KINDS, Machine, counter, setup, teardown
 SKIP = "/sys/kernel/debug/page_hva/skip"
 SPLIT = "/sys/kernel/debug/split_huge_pages"
 FILE = "/fs/fixed0"     # of erofs: 4 MiB
+# What looks at the pages of a huge mapping (tests/guest/locked.c), and the hook for it.
+HUGE_HOOKS = {"huge-pipe": "make_stable@gup_fast_pmd_leaf",
+              "huge-readv": "make_stable@follow_pmd_mask"}
 BLOCKS = [61, 62]       # of those, the host takes so many: one of them ends within a folio
 
 
@@ -56,6 +59,20 @@ def lock_a_part(guest):
     teardown(guest, KINDS["xfs"])
 
 
+def huge_mapping(way):
+    """A folio that one page table entry maps is volatile; GUP of it finds what is gone."""
+    def act(guest):
+        setup(guest, KINDS["xfs"])
+        guest.run(f"locked start {way} /fs/locked")
+        found = int(guest.run("awk '/^FilePmdMapped/ { print $2 }' /proc/meminfo"))
+        taken = guest.qmp.command("x-s390-cmma-discard", what="volatile")["discarded"]
+        guest.run(f"locked end {way}")
+        assert found, "no file page is mapped by a huge entry"
+        assert taken >= 256, f"the host took {taken} blocks"
+        teardown(guest, KINDS["xfs"])
+    return act
+
+
 def large_folios(report, kernel=None):
     with Machine("none", kernel or place.kernel("fs"), "fs-large") as machine:
         guest = machine.running()
@@ -68,6 +85,9 @@ def large_folios(report, kernel=None):
             lock_a_part(guest)
         with report.test("large folios: what is split is stable"):
             split(guest)
+        for way in HUGE_HOOKS:
+            with report.test(f"large folios: a huge mapping is volatile: {way}"):
+                huge_mapping(way)(guest)
         with report.test("large folios: it is noticed when a locked part is volatile"):
             fails_without(guest, "make_stable@mlock_*", lock_a_part)
 

@@ -8,7 +8,7 @@ from harness.guest import Guest, GuestError
 STABLE, VOLATILE = 0x0, 0xc     # usage, as ESSA gives it
 USAGE = 0xc
 # Kinds of `locked list` whose pages may go at any time.
-LOOSE = ["map-populate", "private-write"]
+LOOSE = ["map-populate", "private-write", "huge-pipe", "huge-readv"]
 # Locks what was mapped before; under policy always that is gone, and faults once.
 ONFAULT = ["mlock-onfault", "mlock-part", "mlockall-onfault"]
 PRESSURE = ("mkdir -p /mnt/write/p && stress --dir /mnt/write/p --only scan,mlock,fork "
