@@ -15,12 +15,12 @@ BUILDS = [
      ["scripts/kernel", "debug", "base", "hva", "debug", "kunit", "z10"]),
     ("selftests", ["scripts/kselftest"]),
     ("kernel without CONFIG_PAGE_HVA", ["scripts/kernel", "off", "base", "off"]),
+    ("disks with file systems", ["scripts/fs-images"]),
 ]
 
 # For the tests of other file systems.
 MORE_FILE_SYSTEMS = [
     ("kernel with more file systems", ["scripts/kernel", "fs", "base", "hva", "fs"]),
-    ("disks with file systems", ["scripts/fs-images"]),
 ]
 
 # What the selftests need that the other tests do not, and hooks that can be switched off.
