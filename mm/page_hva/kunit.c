@@ -449,7 +449,8 @@ static void hva_large_mapped(struct kunit *test)
 	hva_make_large(test);
 	for (maps = 1; maps <= HVA_PAGES + 1; maps++) {
 		atomic_set(&t->folio->_large_mapcount, maps - 1);
-		for (more = -1; more <= 1; more++) {
+		/* A mapping, and no reference for it: there is no such folio. */
+		for (more = maps > 1 ? -1 : 0; more <= 1; more++) {
 			set_page_count(&t->folio->page, HVA_PAGES + 1 + maps + more);
 			KUNIT_EXPECT_EQ_MSG(test, hva_try(t), !more,
 					    "%d mappings, %d more", maps, more);
