@@ -73,6 +73,22 @@ def huge_mapping(way):
     return act
 
 
+def mapped(guest):
+    """What is mapped twice, and was read in large folios: (pages in them, volatile, clean)."""
+    setup(guest, KINDS["xfs"])
+    guest.run("dd if=/dev/urandom of=/fs/mapped bs=1M count=8 2>/dev/null; sync; "
+              "echo 1 >/proc/sys/vm/drop_caches; cat /fs/mapped >/dev/null; touch /tmp/go; "
+              "mapped /fs/mapped hold 2048 /tmp/go >/tmp/answer & "
+              "while ! grep -q sum /tmp/answer; do sleep 0.1; done")
+    guest.settle()
+    counts = {key: int(value) for key, _, value in
+              (line.rpartition(" ") for line in guest.run("cachemap").splitlines())}
+    guest.run("rm /tmp/go; while pidof mapped >/dev/null; do sleep 0.1; done")
+    teardown(guest, KINDS["xfs"])
+    return (counts["folios large-mapped"], counts["mapped volatile"],
+            sum(value for key, value in counts.items() if key.startswith("mapped ")))
+
+
 def large_folios(report, kernel=None):
     with Machine("none", kernel or place.kernel("fs"), "fs-large") as machine:
         guest = machine.running()
@@ -85,6 +101,10 @@ def large_folios(report, kernel=None):
             lock_a_part(guest)
         with report.test("large folios: what is split is stable"):
             split(guest)
+        with report.test("large folios: mapped ones are volatile"):
+            large, volatile, clean = mapped(guest)
+            print(f"#   {volatile} of {clean} pages; {large} of them are in large folios")
+            assert large > 1500 and volatile > 0.95 * clean
         for way in HUGE_HOOKS:
             with report.test(f"large folios: a huge mapping is volatile: {way}"):
                 huge_mapping(way)(guest)
