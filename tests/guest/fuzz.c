@@ -312,6 +312,7 @@ int main(int argc, char **argv)
 		default: return 2;
 		}
 	}
+	sh->hang_ms *= patience();
 	if (!dir || optind < argc || !procs)
 		refuse("usage: fuzz --dir DIR [--seed N] [--seconds S | --episodes N] [--procs P] [--group DIR] [--host] "
 		       "[--hang S] [--list | --replay FILE [--only N-N,N...] [--tries N]]");

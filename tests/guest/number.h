@@ -15,4 +15,12 @@ static inline unsigned long long number(const char *text, unsigned long long max
 	return n;
 }
 
+/* How many times longer than usual something may take: the harness knows a busy machine. */
+static inline unsigned int patience(void)
+{
+	const char *text = getenv("PATIENCE");
+
+	return text ? number(text, 1000) : 1;
+}
+
 #endif

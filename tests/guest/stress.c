@@ -579,6 +579,7 @@ int main(int argc, char **argv)
 		default: return 2;
 		}
 	}
+	sh->hang_ms *= patience();
 	if (!dir || optind < argc || !sh->procs)
 		refuse("usage: stress --dir DIR [--seed N] [--seconds S] [--procs P] [--only OP,OP] [--mem-pressure MB] "
 		       "[--hang S] [--dynamic PROGRAM] [--outside DIR] | --list | --selftest --dir DIR");

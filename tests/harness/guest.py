@@ -12,6 +12,11 @@ from .console import Console
 from .qmp import Qmp, QmpError
 
 
+# A busy machine may take so many times longer.  What runs in the guest knows it, too: the
+# kernel gives what it does not know to init.
+PATIENCE = int(os.environ.get("PATIENCE", "1"))
+
+
 class GuestError(Exception):
     """The guest did not do what it was asked to; the text says how."""
 
@@ -49,7 +54,7 @@ class Guest(Started):
                  boot_timeout=120):
         self.tmp = tempfile.mkdtemp(prefix="page_hva.")
         self.log = log
-        self.boot_timeout = boot_timeout
+        self.boot_timeout = boot_timeout * PATIENCE
         os.makedirs(os.path.dirname(os.path.abspath(log)), exist_ok=True)
         if os.path.exists(log):
             os.unlink(log)
@@ -62,7 +67,7 @@ class Guest(Started):
             "-accel", f"tcg,thread={'single' if icount else 'multi'}",
             "-smp", str(smp), "-m", memory,
             "-kernel", kernel, *(["-initrd", initrd] if initrd else []),
-            "-append", ("panic=-1 " + append).strip(),
+            "-append", f"panic=-1 {append}".strip() + f" PATIENCE={PATIENCE}" * (PATIENCE > 1),
             "-chardev", f"file,id=con,path={log}",
             "-serial", "chardev:con",
             "-qmp", f"unix:{self.qmp_path},server=on,wait=off",
@@ -131,9 +136,9 @@ class Guest(Started):
         if "\n" in command:
             raise ValueError("one line is one command")
         self.ctl.sendall(command.encode() + b"\n")
-        raw = self._read_until(b"\n@@done ", time.monotonic() + timeout,
+        raw = self._read_until(b"\n@@done ", time.monotonic() + timeout * PATIENCE,
                                command, on_line)
-        status = self._read_until(b"\n", time.monotonic() + 10, command)
+        status = self._read_until(b"\n", time.monotonic() + 10 * PATIENCE, command)
         output = raw.decode("utf-8", "replace")
         if self.observer:
             self.observer.said(self, output)
