@@ -1,15 +1,15 @@
 """One guest: QEMU, its console, its control port and its monitor."""
 
+import contextlib
 import os
 import select
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
 
 from .console import Console
-from .qmp import Qmp, QmpError
+from .qmp import Qmp, QmpError, connected
 
 
 # A busy machine may take so many times longer.  What runs in the guest knows it, too: the
@@ -93,13 +93,13 @@ class Guest(Started):
         errors.close()
         deadline = time.monotonic() + self.boot_timeout
         try:
-            self.qmp = Qmp(self._wait_for(self.qmp_path, deadline))
+            self.qmp = Qmp(self._wait_for(self.qmp_path, deadline), 60 * PATIENCE)
         except (OSError, QmpError):
-            self.process.wait(10)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(10)
             self._check_alive("start")
             raise
-        self.ctl = socket.socket(socket.AF_UNIX)
-        self.ctl.connect(self._wait_for(self.ctl_path, deadline))
+        self.ctl = connected(self._wait_for(self.ctl_path, deadline), deadline)
         self.wait_for_boot(deadline - time.monotonic())
 
     def wait_for_boot(self, timeout):

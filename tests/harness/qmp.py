@@ -2,17 +2,31 @@
 
 import json
 import socket
+import time
 
 
 class QmpError(Exception):
     """QEMU answered a command with an error."""
 
 
+def connected(path, deadline):
+    """A socket to what QEMU makes at path: the file is there before QEMU listens."""
+    while True:
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.connect(path)
+            return sock
+        except (ConnectionRefusedError, FileNotFoundError):
+            sock.close()
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
 class Qmp:
     def __init__(self, path, timeout=60):
-        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock = connected(path, time.monotonic() + timeout)
         self.sock.settimeout(timeout)
-        self.sock.connect(path)
         self.stream = self.sock.makefile("rw", encoding="utf-8")
         self._read()                      # the greeting
         self.command("qmp_capabilities")
