@@ -34,23 +34,25 @@
  *   LARGE           the folio is large: make_volatile has the folio lock and i_mmap_rwsem,
  *                   and loads the refcount, then the mapcount.  With it:
  *   WITH_FAULT, WITH_FORK   who maps such a folio
+ *   WITH_MLOCK      who locks a part of a folio that is mapped
  *   NO_FAULT_LOCK   a page fault maps it without the folio lock
  *   NO_I_MMAP       make_volatile does not have i_mmap_rwsem
  *   NO_FORK_TEST    make_volatile does not look if a VMA's mmap_lock is taken
  *   NO_MB_FORK      no barrier between that and the counts
+ *   NO_MLOCK_WAIT   mlock() does not wait for i_mmap_rwsem after it has set VM_LOCKED
  *   REACH_*         not a rule: the named state must be reachable
  */
 
 mtype = { REF_INC, REF_DEC, MAP_INC, MAP_DEC, SHOW_BITLOCK, DROP_BITLOCK,
 	  SET_VOLATILE, CLEAR_VOLATILE, SHOW_PG_LOCKED, DROP_PG_LOCKED,
-	  SET_DIRTY, WRITE, ESSA_V, DROP_MMAP_LOCK };
+	  SET_DIRTY, WRITE, ESSA_V, DROP_MMAP_LOCK, SET_VM_LOCKED, CLEAR_VM_LOCKED };
 
 #define DEPTH	4		/* stores in flight per CPU */
 chan fifo[4] = [DEPTH] of { mtype };
 
 /* The combined word: one load may read both. */
-#ifdef WITH_FORK
-byte refcount = 2;		/* the page cache's, and the parent's mapping */
+#if defined(WITH_FORK) || defined(WITH_MLOCK)
+byte refcount = 2;		/* the page cache's, and that of a mapping that stays */
 byte mapcount = 1;
 #else
 byte refcount = 1;
@@ -63,8 +65,8 @@ bit f_volatile, f_bitlock, f_locked, f_dirty;
 /* Who holds a lock, as interlocked updates see it. */
 bit bitlock, pg_locked;
 
-/* Of a large folio: of fork(), and a VMA of the child. */
-bit i_mmap, mmap_lock, child_vma;
+/* Of a large folio: of fork(), a VMA of the child; of mlock() */
+bit i_mmap, mmap_lock, child_vma, vm_locked;
 
 /* What the host knows. */
 bit page_v;			/* usage is V, else S */
@@ -154,6 +156,8 @@ end:	do
 		:: op == WRITE -> assert(!page_gone); page_written = 1
 		:: op == ESSA_V -> page_v = 1
 		:: op == DROP_MMAP_LOCK -> mmap_lock = 0
+		:: op == SET_VM_LOCKED -> vm_locked = 1
+		:: op == CLEAR_VM_LOCKED -> vm_locked = 0
 		fi;
 		op = 0
 	   }
@@ -188,25 +192,15 @@ end:	atomic {
 #define load_flags()	busy = f_dirty || f_locked
 #endif
 
-/* Who else may add a mapping to a large folio has to wait, or is seen. */
-#ifdef LARGE
-#define may_begin	(!pg_locked)
-#define begin()		pg_locked = 1; put(SHOW_PG_LOCKED); i_mmap = HOLD_I_MMAP
-#define end_it()	put(DROP_PG_LOCKED); i_mmap = 0
-#else
-#define may_begin	true
-#define begin()		skip
-#define end_it()	skip
-#endif
 #ifdef NO_I_MMAP
 #define HOLD_I_MMAP	0
 #else
 #define HOLD_I_MMAP	1
 #endif
-#if defined(LARGE) && !defined(NO_FORK_TEST)
-#define look_for_fork()	forks = child_vma && mmap_lock
+#ifdef NO_FORK_TEST
+#define look_at_vmas()	kept = 0
 #else
-#define look_for_fork()	forks = 0
+#define look_at_vmas()	kept = vm_locked || (child_vma && mmap_lock)
 #endif
 
 /* CPU 0: make_volatile, again and again. */
@@ -214,23 +208,36 @@ active proctype volatiler()
 {
 	byte me = 0;
 	byte refs, maps;
-	bit busy, forks;
+	bit busy, kept;
 
 end:	do
+#ifdef LARGE
+	:: atomic {	/* who else may add a mapping has to wait, or is seen */
+			!pg_locked ->
+			pg_locked = 1;
+			put(SHOW_PG_LOCKED);
+			i_mmap = HOLD_I_MMAP
+		};
+#ifndef NO_MB_FORK
+		look_at_vmas();
+#endif
+		if
+		:: atomic { !bitlock && !f_volatile -> bitlock = 1; put(SHOW_BITLOCK) }
+		:: atomic { bitlock || f_volatile -> put(DROP_PG_LOCKED); i_mmap = 0; kept = 0 };
+			goto end
+		fi;
+#else
 	:: atomic {	/* trylock, and nothing to do if already volatile */
-			!bitlock && !f_volatile && may_begin ->
-			begin();
+			!bitlock && !f_volatile ->
 			bitlock = 1;
 			put(SHOW_BITLOCK)
-		}
+		};
+#endif
 #ifdef FLAG_FIRST
 		put(SET_VOLATILE);
 #endif
 #ifndef NO_MB_LOCK
 		mb();
-#endif
-#ifndef NO_MB_FORK
-		look_for_fork();
 #endif
 #ifdef NO_MB_FLAGS
 		if
@@ -242,10 +249,10 @@ end:	do
 		load_flags();
 #endif
 #ifdef NO_MB_FORK
-		look_for_fork();
+		look_at_vmas();
 #endif
 		if
-		:: refs == maps + 1 && !busy && !forks ->
+		:: refs == maps + 1 && !busy && !kept ->
 #ifndef FLAG_FIRST
 			put(SET_VOLATILE);
 #endif
@@ -256,8 +263,11 @@ end:	do
 #endif
 			skip
 		fi;
-		atomic { put(DROP_BITLOCK); refs = 0; maps = 0; busy = 0; forks = 0 };
-		atomic { end_it() }
+		atomic { put(DROP_BITLOCK); refs = 0; maps = 0; busy = 0; kept = 0 }
+#ifdef LARGE
+		;
+		atomic { put(DROP_PG_LOCKED); i_mmap = 0 }
+#endif
 	od
 }
 
@@ -410,6 +420,32 @@ end:	do
 		put(MAP_DEC);
 		put(REF_DEC);
 		atomic { mb() && !i_mmap -> child_vma = 0 }
+	od
+}
+#endif
+
+#ifdef WITH_MLOCK
+/*
+ * CPU 3: mlock() of a part of a folio.  It has no reference but that of the mapping, and what
+ * is not gone then must stay until it is unlocked.
+ */
+active proctype locker()
+{
+	byte me = 3;
+	bit ok;
+
+end:	do
+	:: put(SET_VM_LOCKED);
+#ifndef NO_MLOCK_WAIT
+		atomic { mb() && !i_mmap -> skip };
+#endif
+		make_stable(ok);
+		if
+		:: ok -> touch()
+		:: else
+		fi;
+		atomic { put(CLEAR_VM_LOCKED); ok = 0 };
+		mb()
 	od
 }
 #endif
