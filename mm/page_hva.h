@@ -150,6 +150,15 @@ page_hva_fault(struct folio *folio, struct vm_fault *vmf, bool mapping_locked,
 	return false;
 }
 
+/* After mlock() has set VM_LOCKED: whoever looks at the VMAs of a folio sees it, or is done. */
+static inline void page_hva_vm_locked(struct vm_area_struct *vma)
+{
+	if (page_hva_enabled() && vma->vm_file && vma->vm_flags & VM_LOCKED) {
+		i_mmap_lock_write(vma->vm_file->f_mapping);
+		i_mmap_unlock_write(vma->vm_file->f_mapping);
+	}
+}
+
 /* Copy what may be volatile.  -EAGAIN: it is gone, repeat the fault. */
 static __always_inline int page_hva_copy(struct page *to, struct page *from,
 					 struct vm_fault *vmf, bool locked)

@@ -49,6 +49,8 @@ struct page_hva_site {
 	(PAGE_HVA_OFF(copy) ?						\
 	 (copy_user_highpage(to, from, (vmf)->address, (vmf)->vma), 0) :	\
 	 page_hva_copy(to, from, vmf, locked))
+#define page_hva_vm_locked(vma)						\
+	(PAGE_HVA_OFF(vm_locked) ? (void)0 : page_hva_vm_locked(vma))
 #define page_hva_free(page, order)					\
 	(PAGE_HVA_OFF(free) ? (void)0 : page_hva_free(page, order))
 #define page_hva_resident(page, nr)					\

@@ -115,12 +115,12 @@ NOKPROBE_SYMBOL(__page_hva_make_stable);
  * reference.
  */
 static nokprobe_inline bool page_hva_large_counts_ok(struct folio *folio,
-						     int refs)
+						     bool read_end)
 {
-	int maps = folio_ref_count(folio) - folio_nr_pages(folio) - refs;
+	int maps = folio_ref_count(folio) - folio_nr_pages(folio) - !read_end;
 
-	if (!maps)
-		return true;
+	if (!maps || read_end)
+		return !maps;
 	smp_rmb();	/* refcount before mapcount: unmapped, then put */
 	return atomic_read(&folio->_large_mapcount) + 1 == maps;
 }
@@ -144,7 +144,7 @@ static nokprobe_inline bool page_hva_counts_ok(struct folio *folio,
 
 	*mapped = false;
 	if (folio_test_large(folio))
-		return page_hva_large_counts_ok(folio, refs);
+		return page_hva_large_counts_ok(folio, read_end);
 
 	BUILD_BUG_ON(offsetof(struct folio, _mapcount) % sizeof(u64));
 	BUILD_BUG_ON(offsetof(struct folio, _refcount) !=

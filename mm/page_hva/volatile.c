@@ -38,30 +38,33 @@ void __page_hva_make_volatile(struct folio *folio)
 }
 
 /*
- * Do those that map the folio keep it stable?
+ * Do those that map the folio keep it stable?  The caller holds i_mmap_rwsem until it
+ * has made it volatile.
  *
  * Locked memory does.  PG_mlocked is not enough: a folio loses it for a while when one
  * of those that lock it unlocks it.  mlock() sets VM_LOCKED first, and PG_mlocked of
  * what is mapped later.  So if its VM_LOCKED is not seen here, either its PG_mlocked is
  * when the folio turns volatile, or mlock_folio(), which sets that first, with a full
- * barrier, makes it stable; or mlock_pte_range(), if a large folio is not all locked.
+ * barrier, makes it stable.  A large folio that is not all locked does not get
+ * PG_mlocked: there mlock() waits, in page_hva_vm_locked(), for who has not seen
+ * VM_LOCKED, and then makes it stable.
  *
- * So does fork(), if the folio is large: its counts are proof only while nobody adds a
- * mapping, see page_hva_large_counts_ok().  Page faults need the folio lock for that.
- * fork() adds the child's VMA to i_mmap before it copies page tables, and holds the
- * mmap_lock of the child all the time.  If the VMA is not there yet, it has to wait
- * for the caller, who holds i_mmap_rwsem.
+ * So does fork(), if refcount and mapcount have to be loaded one after the other: who
+ * maps the folio in between would hide a foreign reference.  Page faults need the
+ * folio lock for that.  fork() adds the child's VMA to i_mmap before it copies page
+ * tables, and holds the mmap_lock of the child all the time.  If the VMA is not there
+ * yet, it has to wait for the caller.
  */
 static bool kept_by_mapping(struct folio *folio)
 {
 	struct rb_root_cached *tree = &folio->mapping->i_mmap;
+	const bool two_loads = folio_test_large(folio) || folio_test_private(folio);
 	struct vm_area_struct *vma;
 
 	vma_interval_tree_foreach(vma, tree, folio->index,
 				  folio_next_index(folio) - 1)
 		if (READ_ONCE(vma->vm_flags) & VM_LOCKED ||
-		    (folio_test_large(folio) &&
-		     rwsem_is_locked(&vma->vm_mm->mmap_lock)))
+		    (two_loads && rwsem_is_locked(&vma->vm_mm->mmap_lock)))
 			return true;
 	smp_rmb();	/* mmap_lock before counts: mapped, then unlocked */
 	return false;
@@ -74,11 +77,16 @@ static bool kept_by_mapping(struct folio *folio)
  * gets one after the test finds a clean folio without a writable page table entry: the
  * page fault that makes one waits for the folio lock, and lets the file system
  * attach its data again.
+ *
+ * Who unmaps the folio counts that down before the reference is put, so with the
+ * refcount loaded first nothing is taken for a mapping that is not one.
  */
 static bool private_unused(struct folio *folio)
 {
-	return folio_ref_count(folio) ==
-	       folio_mapcount(folio) + folio_nr_pages(folio) + 1 + 1;
+	int refs = folio_ref_count(folio);
+
+	smp_rmb();	/* refcount before mapcount */
+	return refs == folio_mapcount(folio) + folio_nr_pages(folio) + 1 + 1;
 }
 
 #ifdef CONFIG_PAGE_HVA_DEBUG
@@ -100,7 +108,7 @@ static bool release_private(struct folio *folio)
 static bool in_use(struct folio *folio)
 {
 	struct address_space *mapping = folio->mapping;
-	bool left;
+	bool mapped, left;
 
 	/* What is dirty is marked again when it has been written. */
 	if (!folio_test_uptodate(folio) || folio_test_dirty(folio) ||
@@ -116,16 +124,16 @@ static bool in_use(struct folio *folio)
 		   mapping_unevictable(mapping)) {
 		return false;
 	}
-	if (folio_test_mlocked(folio) || folio_test_unevictable(folio) ||
-	    !release_private(folio))
+	if (folio_test_mlocked(folio) || folio_test_unevictable(folio))
 		return true;
 	/* The fault that mapped a folio of the swap cache looked at VM_LOCKED. */
-	if (!folio_mapped(folio) || folio_test_anon(folio))
-		return !page_hva_try_volatile(folio);
-	if (!i_mmap_trylock_read(mapping))
+	mapped = folio_mapped(folio) && !folio_test_anon(folio);
+	if (mapped && !i_mmap_trylock_read(mapping))
 		return true;
-	left = kept_by_mapping(folio) || !page_hva_try_volatile(folio);
-	i_mmap_unlock_read(mapping);
+	left = (mapped && kept_by_mapping(folio)) || !release_private(folio) ||
+	       !page_hva_try_volatile(folio);
+	if (mapped)
+		i_mmap_unlock_read(mapping);
 	return left;
 }
 

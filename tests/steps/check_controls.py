@@ -187,6 +187,7 @@ EXEMPT = {
     "make_stable@__page_hva_swap_claim": "is what swap_claim does",
     "enabled@hmm_range_fault": "no device of s390 here uses it",
     "set_stable_data@unused_memory_notify": "memory goes online: step free",
+    "vm_locked@*": "a race of mlock() with the worker: the model in tests/model has it",
     "*@hva_*": "the unit tests",
 }
 
