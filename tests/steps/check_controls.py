@@ -187,7 +187,6 @@ EXEMPT = {
     "make_stable@__page_hva_swap_claim": "is what swap_claim does",
     "enabled@hmm_range_fault": "no device of s390 here uses it",
     "set_stable_data@unused_memory_notify": "memory goes online: step free",
-    "vm_locked@*": "a race of mlock() with the worker: the model in tests/model has it",
     "*@hva_*": "the unit tests",
 }
 
@@ -219,6 +218,7 @@ CONTROLS = {
                                              policy="none", kernel="fs"),
     **{hook: Control(lambda guest, _, way=way: large.huge_mapping(way)(guest), policy="none",
                      kernel="fs") for way, hook in large.HUGE_HOOKS.items()},
+    "vm_locked": Control(large.lock_race, kernel="fs"),
     "free": Control(stress("pread"), append="page_poison=on"),
     "sweep": Control(reclaim.swept, policy="none", memory="256M"),
     "resident@s*": Control(reclaim.met, policy="none", memory="256M"),

@@ -59,6 +59,15 @@ def lock_a_part(guest):
     teardown(guest, KINDS["xfs"])
 
 
+def lock_race(guest, seconds):
+    """A part of a large folio is locked as it turns volatile."""
+    setup(guest, KINDS["xfs"])
+    guest.run("dd if=/dev/urandom of=/fs/race bs=1M count=1 2>/dev/null; sync; "
+              "echo 1 >/proc/sys/vm/drop_caches; cat /fs/race >/dev/null")
+    guest.run(f"lockrace /fs/race {seconds}", timeout=seconds + 60)
+    teardown(guest, KINDS["xfs"])
+
+
 def huge_mapping(way):
     """A folio that one page table entry maps is volatile; GUP of it finds what is gone."""
     def act(guest):
