@@ -16,7 +16,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
 
 .PHONY: run check
-run: build ## the main job: boot, fill the page cache, discard it, and show that nothing is lost
+run: build ## the main job: boot, fill the page cache, discard it, show that nothing is lost; draw it
 	@tests/story
 check: install ## all tests, each with its time; ends with 'N passed, N failed, N skipped'
 	@tests/check

@@ -48,6 +48,8 @@ class Guest(Started):
 
     # Learns of every guest of this process: booted(guest), said(guest, text), ends(guest).
     observer = None
+    # Called at least every half a second while a command runs.
+    waiting = None
 
     def __init__(self, qemu, kernel, initrd, *, append="", cpu="max", smp=2,
                  memory="1G", drive=None, options=(), log, allow=None, icount=False,
@@ -199,6 +201,8 @@ class Guest(Started):
                         break
                     on_line(self.buffer[shown:cut].decode("utf-8", "replace"))
                     shown = cut + 1
+            if self.waiting:
+                self.waiting()
             try:
                 self.check_console()
             except GuestError as error:

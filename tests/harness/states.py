@@ -18,3 +18,20 @@ def table(pages):
         cells = "".join(f"{pages.get(u + c, '-'):>12}" for _, c in CONTENTS)
         lines.append(f"{usage:22}{cells}")
     return "\n".join(lines)
+
+
+def name(code):
+    """The name that a state has in the table, as "vr"; code is what ESSA returns."""
+    return "supv"[code >> 2 & 3] + "r?pz"[code & 3]
+
+
+def runs(answer):
+    """The map of an answer as [(name of a state, number of neighbours)]."""
+    merged = []
+    for run in answer["map"]:
+        state = name(run["state"])
+        if merged and merged[-1][0] == state:       # they differ in no-DAT only
+            merged[-1] = state, merged[-1][1] + run["count"]
+        else:
+            merged.append((state, run["count"]))
+    return merged
