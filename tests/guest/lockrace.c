@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "clock.h"
 #include "settle.h"
@@ -93,6 +94,7 @@ int main(int argc, char **argv)
 	ended = true;
 	pthread_join(thread, NULL);
 	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
 	printf("%s%lu times locked, %lu times it faulted then\n", bad ? "FAIL " : "", rounds, bad);
 	return bad ? 1 : 0;
 }
