@@ -150,7 +150,7 @@ page_hva_fault(struct folio *folio, struct vm_fault *vmf, bool mapping_locked,
 	return false;
 }
 
-/* After mlock() has set VM_LOCKED: whoever looks at the VMAs of a folio sees it, or is done. */
+/* mlock() has set VM_LOCKED: who looks at the VMAs of a folio sees it, or is done. */
 static inline void page_hva_vm_locked(struct vm_area_struct *vma)
 {
 	if (page_hva_enabled() && vma->vm_file && vma->vm_flags & VM_LOCKED) {

@@ -42,12 +42,9 @@ void __page_hva_make_volatile(struct folio *folio)
  * has made it volatile.
  *
  * Locked memory does.  PG_mlocked is not enough: a folio loses it for a while when one
- * of those that lock it unlocks it.  mlock() sets VM_LOCKED first, and PG_mlocked of
- * what is mapped later.  So if its VM_LOCKED is not seen here, either its PG_mlocked is
- * when the folio turns volatile, or mlock_folio(), which sets that first, with a full
- * barrier, makes it stable.  A large folio that is not all locked does not get
- * PG_mlocked: there mlock() waits, in page_hva_vm_locked(), for who has not seen
- * VM_LOCKED, and then makes it stable.
+ * of those that lock it unlocks it.  mlock() sets VM_LOCKED first, then waits for who
+ * may not have seen it, in page_hva_vm_locked(), and then makes stable what is mapped.
+ * What is mapped later is made stable by the page fault.
  *
  * So does fork(), if refcount and mapcount have to be loaded one after the other: who
  * maps the folio in between would hide a foreign reference.  Page faults need the
