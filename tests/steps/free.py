@@ -4,7 +4,7 @@ import os
 import time
 
 from harness import place
-from harness.guest import Guest, GuestError
+from harness.guest import PATIENCE, Guest, GuestError
 
 # ESSA for each page that is allocated and freed again, at most.
 PRICE = 0.2
@@ -46,6 +46,7 @@ def share(guest):
 
 
 def wait_for_share(guest, seconds=SOON):
+    seconds *= PATIENCE
     end = time.monotonic() + seconds
     while (now := share(guest)) < SHARE:
         assert time.monotonic() < end, \
