@@ -58,6 +58,20 @@ kvm: install initramfs ## what these need: Hercules, a host kernel, QEMU for s39
 	@scripts/qemu-kvm
 	@scripts/kvm-image
 
+.PHONY: bench bench-quick bench-reclaim bench-faults bench-scale
+bench: build ## all benches; each alone as make bench-NAME. Results: build/results/bench-*.json
+	@scripts/compose linux
+	@tests/bench
+bench-quick: build ## less of each; bench-cost builds two more kernels the first time
+	@scripts/compose linux
+	@tests/bench --quick
+bench-reclaim: build ## 512 MiB of a guest: a discard, a balloon, free page reporting, swap
+	@tests/bench-reclaim
+bench-faults: build ## what a guest pays for what was taken: faults, reads, grep
+	@tests/bench-faults
+bench-scale: build ## what grows with memory and vCPUs, in guest and host
+	@tests/bench host-scale scale
+
 .PHONY: check-host bench-host bench-p bench-cost bench-reach check-qtest check-controls check-fs check-debug check-kselftest check-selftests
 check-host: qemu ## put one defect at a time into QEMU; the tests must notice each
 	@tests/check-host

@@ -91,6 +91,7 @@ enum {
 	FIRST_KEY = 32768,	/* nothing but the first use of storage keys */
 	REAL_KVM = 65536,	/* a guest of KVM, which discards on request; a z10 */
 	KVM_MIGRATES = 131072,	/* the same, but KVM executes ESSA and discards nothing */
+	BENCH_SCALE = 262144,	/* half of the memory at a time */
 	ON_KVM = REAL_KVM | KVM_MIGRATES,
 	GONE_ON_REQUEST = ALWAYS | REAL_KVM,	/* make_discarded() works */
 };

@@ -2,7 +2,8 @@
 /*
  * Not a test: makes blocks volatile for tests/bench-host, which discards them, takes the
  * time, and restarts us for the next round.  Rounds of all kinds follow each other, so
- * that whatever else the machine does hits all of them.
+ * that whatever else the machine does hits all of them.  With BENCH_SCALE the blocks are half
+ * of the memory, or none: then only the search for them is left.
  */
 
 #include "bare.h"
@@ -37,6 +38,16 @@ void bench(void)
 	u64 blocks = mode & BENCH_QUICK ? 4096 : 16384;
 	int rounds = mode & BENCH_QUICK ? 7 : 15;
 
+	if (mode & BENCH_SCALE) {
+		blocks = (ram_size() - FIRST) / PAGE / 2;
+		for (int i = 0; i < 3; i++) {
+			round_of("contiguous", blocks, 1);
+			round_of("every-other", blocks, 2);
+			round_of("none", 0, 1);
+		}
+		say("@@end\n");
+		return;
+	}
 	for (int i = 0; i < rounds; i++) {
 		round_of("contiguous", blocks, 1);
 		round_of("contiguous", 4 * blocks, 1);

@@ -29,6 +29,7 @@ static const struct { const char *name; int bit; } modes[] = {
 	{ "kvm-migrates", KVM_MIGRATES },
 	{ "bench", BENCH },
 	{ "bench-quick", BENCH | BENCH_QUICK },
+	{ "bench-scale", BENCH | BENCH_SCALE },
 };
 
 static bool is(const char *a, const char *b)

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * mapped FILE read|write|hold|look PAGES GO: map a file privately, wait until the file GO exists,
- * access each page once, and print the major and minor faults.  read and write do so in no way
- * that readahead likes; hold maps it twice, which makes the pages more worth to reclaim, and
+ * mapped FILE read|again|write|hold|look PAGES GO: map a file privately, wait until the file GO
+ * exists, access each page once, between marks for the plugin, and print the major and minor
+ * faults.  read, again and write do so in no way that readahead likes; again has read the pages
+ * before, so that they are mapped; hold maps it twice, which makes the pages more worth to reclaim, and
  * keeps the mappings until GO is gone.  look does so as well, and prints then how many pages are
  * in core by mincore() where they are mapped, and where they are not, and by cachestat() how
  * many are cached, and how many were evicted.
@@ -16,6 +17,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "mark.h"
 
 static struct rusage usage(void)
 {
@@ -60,7 +62,7 @@ int main(int argc, char **argv)
 	int fd, write, hold;
 
 	if (argc != 5)
-		errx(2, "usage: mapped FILE read|write|hold|look PAGES GO");
+		errx(2, "usage: mapped FILE read|again|write|hold|look PAGES GO");
 	write = !strcmp(argv[2], "write");
 	hold = !strcmp(argv[2], "hold") || !strcmp(argv[2], "look");
 	pages = atol(argv[3]);
@@ -75,9 +77,13 @@ int main(int argc, char **argv)
 		if (again == MAP_FAILED)
 			err(1, "mmap");
 	}
+	if (!strcmp(argv[2], "again"))
+		for (i = 0; i < pages; i++)
+			sum += map[i * 4096];
 	while (access(argv[4], F_OK))
 		usleep(10000);
 	before = usage();
+	BEGIN();
 	for (i = 0; i < pages; i++) {
 		if (write)
 			map[i * 4096] = 1;
@@ -86,6 +92,7 @@ int main(int argc, char **argv)
 		if (again)
 			sum += again[i * 4096];
 	}
+	END();
 	after = usage();
 	printf("major %ld minor %ld sum %u\n", after.ru_majflt - before.ru_majflt,
 	       after.ru_minflt - before.ru_minflt, sum);

@@ -8,6 +8,8 @@
  *        progress read FILE
  *        progress mmap FILE
  *            reads all pages in order, and prints for how many us a single CPU was busy
+ *        progress list FILE
+ *            the same by read(), for each file that FILE has a line for
  */
 #include <err.h>
 #include <errno.h>
@@ -141,25 +143,50 @@ static void by_mmap(int fd)
 	munmap((void *)p, st.st_size);
 }
 
+static int open_file(const char *name)
+{
+	int fd = open(name, O_RDONLY);
+
+	if (fd < 0)
+		err(1, "%s", name);
+	return fd;
+}
+
+static void by_list(const char *list)
+{
+	FILE *names = fopen(list, "r");
+	char name[4096];
+
+	if (!names)
+		err(1, "%s", list);
+	while (fgets(name, sizeof(name), names)) {
+		int fd;
+
+		name[strcspn(name, "\n")] = 0;
+		fd = open_file(name);
+		by_read(fd);
+		close(fd);
+	}
+	fclose(names);
+}
+
 int main(int argc, char **argv)
 {
 	unsigned long start;
-	int fd;
 
 	if (argc == 4 && !strcmp(argv[1], "several")) {
 		several(argv[2], atoi(argv[3]));
 		return 0;
 	}
 	if (argc != 3)
-		errx(2, "usage: progress several DIR COUNT | read FILE | mmap FILE");
-	fd = open(argv[2], O_RDONLY);
-	if (fd < 0)
-		err(1, "%s", argv[2]);
+		errx(2, "usage: progress several DIR COUNT | read FILE | mmap FILE | list FILE");
 	start = busy_us();
 	if (!strcmp(argv[1], "read"))
-		by_read(fd);
+		by_read(open_file(argv[2]));
+	else if (!strcmp(argv[1], "list"))
+		by_list(argv[2]);
 	else
-		by_mmap(fd);
+		by_mmap(open_file(argv[2]));
 	printf("busy %lu\n", busy_us() - start);
 	return 0;
 }

@@ -17,6 +17,7 @@
  *
  * Exit status 0: each word was right.  1 and a line that begins with FAIL: it was not.
  */
+#include "mark.h"
 #include "swapping.h"
 #include <linux/futex.h>
 #include <sched.h>
@@ -397,9 +398,6 @@ static void swapped(const char *when)
 		fail("no /proc/vmstat");
 }
 
-/* Branches that are not taken; tests/plugin/count.c knows them. */
-#define MARK(n)		asm volatile(".insn ri,0xa7040000,0,0x4840+" #n ::: "memory")
-
 /* A process that ends before the others. */
 static bool one_failed(void)
 {
@@ -417,7 +415,7 @@ static void same_work(void)
 	unsigned long tenth = 0;
 
 	swapped("begin");
-	MARK(1);
+	BEGIN();
 	all->phase = WORK;
 	while (all->waiting < PROCS && !one_failed()) {
 		usleep(1000);
@@ -426,7 +424,7 @@ static void same_work(void)
 			fflush(stdout);
 		}
 	}
-	MARK(2);
+	END();
 	swapped("end");
 }
 

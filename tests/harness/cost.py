@@ -77,10 +77,10 @@ def costs(text, marks):
             for number, total in zip(units[1:], counted[1:])]
 
 
-def disk(path):
+def disk(path, mib=DISK):
     """Words of QEMU for a file system of its own."""
     with open(path, "wb") as file:
-        file.truncate(DISK << 20)
+        file.truncate(mib << 20)
     subprocess.run(["mke2fs", "-q", "-t", "ext4", "-b", "4096", *FIXED, path], check=True)
     return ["-drive", f"file={path},if=none,id=fs,format=raw,cache=unsafe",
             "-device", "virtio-blk-ccw,drive=fs"]

@@ -1,6 +1,7 @@
-"""The TCG plugin that counts instructions between the marks of a program."""
+"""The TCG plugin that counts instructions, between marks of a program or when it is asked."""
 
 import os
+import socket
 import subprocess
 
 from . import place
@@ -22,13 +23,34 @@ def plugin(headers=HEADERS):
     return library
 
 
+def parse(line):
+    """(number of the mark, {kind: how many})"""
+    words = line.split()
+    return int(words[1]), {key: int(value) for key, value in zip(words[2::2], words[3::2])}
+
+
 def marks(name):
     """Each mark that the guest met so far: (its number, {kind: how many})."""
     with open(name, encoding="ascii") as file:
-        for line in file:
-            words = line.split()
-            yield int(words[1]), {key: int(value)
-                                  for key, value in zip(words[2::2], words[3::2])}
+        yield from map(parse, file)
+
+
+class Asked:
+    """Asks the plugin of a guest that runs, which got ask=PATH."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(path)
+        self.lines = self.socket.makefile("r", encoding="ascii")
+
+    def __call__(self):
+        """{kind: how many so far}"""
+        self.socket.sendall(b"\n")
+        return parse(self.lines.readline())[1]
+
+    def close(self):
+        self.lines.close()
+        self.socket.close()
 
 
 def essa(count):

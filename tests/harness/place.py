@@ -11,6 +11,10 @@ def out(name):
     return os.path.join(BUILD, "out", name)
 
 
+def result(name):
+    return os.path.join(BUILD, "results", name)
+
+
 QEMU = out("qemu-system-s390x")
 KERNEL = out("bzImage")
 INITRD = out("initramfs.cpio.gz")

@@ -2,15 +2,20 @@
 /*
  * count - a TCG plugin that counts the instructions which page states cost
  *
- * qemu-system-s390x -plugin libcount.so,out=FILE
+ * qemu-system-s390x -plugin libcount.so,out=FILE[,ask=SOCKET]
  *
  * Appends a line to FILE whenever the guest executes a mark, a branch on no condition with
- * the target 0x484N: N, and how often each kind of instruction was executed so far.
+ * the target 0x484N: N, and how often each kind of instruction was executed so far.  Whoever
+ * connects to SOCKET gets such a line, with 0 as its mark, for each byte sent: so the host
+ * can count what the guest does while it has nothing to say.
  */
 #include <glib.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 #include <qemu-plugin.h>
 
 QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
@@ -35,17 +40,54 @@ static qemu_plugin_u64 counter(int kind)
 	return (qemu_plugin_u64){ board, kind * sizeof(uint64_t) };
 }
 
+static void print_counts(FILE *to, int mark)
+{
+	fprintf(to, "mark %d all %" PRIu64, mark, qemu_plugin_u64_sum(counter(ALL)));
+	for (int i = 0; i < 16; i++)
+		fprintf(to, " essa%d %" PRIu64, i, qemu_plugin_u64_sum(counter(ESSA + i)));
+	for (int kind = ISKE; kind < KINDS; kind++)
+		fprintf(to, " %s %" PRIu64, names[kind - ISKE],
+			qemu_plugin_u64_sum(counter(kind)));
+	fprintf(to, "\n");
+	fflush(to);
+}
+
 static void on_mark(unsigned int vcpu, void *mark)
 {
-	fprintf(out, "mark %d all %" PRIu64, GPOINTER_TO_INT(mark),
-		qemu_plugin_u64_sum(counter(ALL)));
-	for (int i = 0; i < 16; i++)
-		fprintf(out, " essa%d %" PRIu64, i, qemu_plugin_u64_sum(counter(ESSA + i)));
-	for (int kind = ISKE; kind < KINDS; kind++)
-		fprintf(out, " %s %" PRIu64, names[kind - ISKE],
-			qemu_plugin_u64_sum(counter(kind)));
-	fprintf(out, "\n");
-	fflush(out);
+	print_counts(out, GPOINTER_TO_INT(mark));
+}
+
+static gpointer serve(gpointer listening)
+{
+	int fd;
+
+	while ((fd = accept(GPOINTER_TO_INT(listening), NULL, NULL)) >= 0) {
+		FILE *to = fdopen(fd, "w");
+		char byte;
+
+		while (read(fd, &byte, 1) == 1)
+			print_counts(to, 0);
+		fclose(to);
+	}
+	return NULL;
+}
+
+static int listen_at(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (strlen(path) >= sizeof(address.sun_path)) {
+		fprintf(stderr, "count: the path of the socket is too long: %s\n", path);
+		return -1;
+	}
+	strcpy(address.sun_path, path);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) || listen(fd, 1)) {
+		perror(path);
+		return -1;
+	}
+	g_thread_new("count", serve, GINT_TO_POINTER(fd));
+	return 0;
 }
 
 static void add_one(struct qemu_plugin_insn *insn, int kind)
@@ -78,8 +120,9 @@ static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info,
 					   int argc, char **argv)
 {
-	if (argc != 1 || strncmp(argv[0], "out=", 4)) {
-		fprintf(stderr, "count: the only argument is out=FILE\n");
+	if (argc < 1 || argc > 2 || strncmp(argv[0], "out=", 4) ||
+	    (argc == 2 && strncmp(argv[1], "ask=", 4))) {
+		fprintf(stderr, "count: the arguments are out=FILE and ask=SOCKET\n");
 		return -1;
 	}
 	out = fopen(argv[0] + 4, "a");
@@ -88,6 +131,8 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_
 		return -1;
 	}
 	board = qemu_plugin_scoreboard_new(KINDS * sizeof(uint64_t));
+	if (argc == 2 && listen_at(argv[1] + 4))
+		return -1;
 	qemu_plugin_register_vcpu_tb_trans_cb(id, on_translation);
 	return 0;
 }

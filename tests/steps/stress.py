@@ -18,10 +18,11 @@ class StressFailed(GuestError):
 
 
 class Discarder(threading.Thread):
-    """The host that takes everything, several times a second, by command."""
+    """The host that takes everything, or so many pages, again and again, by command."""
 
-    def __init__(self, guest, takes):
+    def __init__(self, guest, takes, every=0.3, **limit):
         super().__init__(daemon=True)
+        self.every, self.limit = every, limit
         self.guest = guest
         self.takes = takes
         self.end = threading.Event()
@@ -30,9 +31,10 @@ class Discarder(threading.Thread):
 
     def run(self):
         try:
-            while not self.end.wait(0.3):
+            while not self.end.wait(self.every):
                 for what in self.takes:
-                    answer = self.guest.qmp.command("x-s390-cmma-discard", what=what)
+                    answer = self.guest.qmp.command("x-s390-cmma-discard", what=what,
+                                                    **self.limit)
                     self.taken += answer["discarded"]
         except (QmpError, OSError) as error:
             self.error = error

@@ -3,6 +3,7 @@
 #ifndef COST_H
 #define COST_H
 
+#include "../mark.h"
 #include "../swapping.h"
 
 #define MIB		(1ul << 20)
@@ -24,12 +25,9 @@ extern size_t length;			/* of it */
 extern char buffer[MIB];
 
 /*
- * Branches that are not taken; tests/plugin/count.c knows them.  A load that has something to
- * prepare each time ends what is counted before, and begins it again after.
+ * A load that has something to prepare each time says END() before it and BEGIN() after it;
+ * what is in between is not counted.
  */
-#define MARK(n)		asm volatile(".insn ri,0xa7040000,0,0x4840+" #n ::: "memory")
-#define BEGIN()		MARK(1)
-#define END()		MARK(2)
 #define END_PASS()	MARK(3)
 
 /* The whole of a system call is done, or the load is none. */
