@@ -187,7 +187,7 @@ def cases_of(output):
         else:
             continue
         name = re.sub(r"0x[0-9a-f]{4,}", "0x", name)
-        name = re.sub(r"\d+MB", "MB", name).strip() or "test"
+        name = re.sub(r"\d+MB of memory", "memory", name).strip() or "test"
         number, unique = 1, name
         while unique in cases:
             number += 1
