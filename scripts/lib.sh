@@ -49,7 +49,9 @@ pins()
 {
 	local linux=${LINUX_SERIES:-} qemu=${QEMU_SERIES:-}
 	. "$ROOT/scripts/versions"
+	# shellcheck source=/dev/null
 	[ "${linux:-$LINUX_SERIES}" = "$LINUX_SERIES" ] || . "$ROOT/patches/linux-$linux/version"
+	# shellcheck source=/dev/null
 	[ "${qemu:-$QEMU_SERIES}" = "$QEMU_SERIES" ] || . "$ROOT/patches/qemu-$qemu/version"
 }
 

@@ -31,6 +31,7 @@ def sh(command, **options):
 
 def series(report):
     incremental.everything(report)
+    gone(report)
     made = sh(["make", "series"], cwd=place.ROOT)
     if made.returncode:
         raise Broken(made.stdout)
@@ -41,6 +42,34 @@ def series(report):
     for project in ("linux", "qemu"):
         applies(report, project)
         checkpatch(report, project)
+
+
+def gone(report):
+    """A pinned archive that is gone: the newest one of its series, with the index's sum."""
+    home = os.path.join(place.BUILD, "gone")
+    shutil.rmtree(home, ignore_errors=True)
+    shutil.copytree(os.path.join(place.ROOT, "scripts"), os.path.join(home, "scripts"),
+                    ignore=shutil.ignore_patterns("__pycache__"))
+    os.makedirs(os.path.join(home, "build"))
+    os.symlink(os.path.join(place.BUILD, "apt"), os.path.join(home, "build/apt"))
+    versions = os.path.join(home, "scripts/versions")
+    with open(versions, encoding="ascii") as file:
+        pinned = file.read()
+    env = {name: value for name, value in os.environ.items() if "_SERIES" not in name}
+    for series, expected in (
+            ("3.13", "no hercules_3.13.99.orig.tar.gz any more: taking hercules_3.13."),
+            ("3.1", "Debian's archive has no hercules_3.1.99.orig.tar.gz; it has: ")):
+        with open(versions, "w", encoding="ascii") as file:
+            file.write(re.sub(r"(HERCULES_\w+=.*)3\.13\b", rf"\g<1>{series}.99", pinned).replace(
+                f"HERCULES_SERIES={series}.99", f"HERCULES_SERIES={series}"))
+        done = sh([os.path.join(home, "scripts/fetch"), "hercules", "--path"], env=env)
+        path = done.stdout.splitlines()[-1]
+        good = expected in done.stdout
+        if not done.returncode:     # it has the sum that is recorded for the pinned one
+            good = good and sh(["sha256sum", path]).stdout.split()[0] in pinned
+        report.result(good, f"series: what is fetched if the archive of {series} that is "
+                      "pinned is gone", done.stdout)
+    shutil.rmtree(home)
 
 
 def mails(project):
