@@ -206,7 +206,9 @@ class Patch:
         """The whole patch."""
         files = {path: part for path, part in shared.files.items() if path not in self.gone}
         files.update(self.files)
-        head = self.head if self.head.startswith("Subject: ") else shared.head
+        head = shared.head
+        if self.head.startswith("Subject: "):
+            head = re.sub(r"^Without: .*\n?", "", self.head, flags=re.MULTILINE).rstrip()
         return f"{head}\n---\n" + "".join(files[path] for path in sorted(files))
 
     def without(self, shared, before, more):
@@ -217,7 +219,7 @@ class Patch:
         files.update(more)
         head = [line for line in before.head.splitlines() if not line.startswith("Without: ")]
         if self.head != shared.head:
-            head = [self.head]
+            head = [self.head, ""]
         elif before.head.startswith("Subject: "):
             head = []
         if not files and not gone and self.head == shared.head:
