@@ -17,7 +17,7 @@ import re
 import subprocess
 import tempfile
 
-from project import BUILD, ROOT, Failure, copy, read, write
+from project import BUILD, ROOT, Failure, read, same, write
 
 # The configuration of whoever calls git must not change what it writes.
 PLAIN = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
@@ -159,13 +159,20 @@ class History:
     def ours(self):
         return os.path.relpath(self.root, ROOT)
 
+    def final(self):
+        return self.entries[0].final(self.path)
+
     def bases(self, memory):
         """Final forms of before an edit that may fit the patches."""
-        yield read(os.path.join(memory, self.path))
+        yield read(os.path.join(memory, self.path))         # the final form itself
         head = subprocess.run(["git", "-C", ROOT, "show", f"HEAD:{self.ours()}"],
                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                               check=False)
-        yield head.stdout.decode() if not head.returncode else None
+        try:
+            yield (self.entries[0].final(self.path, head.stdout.decode())
+                   if not head.returncode else None)
+        except Failure:
+            yield None
 
     def base(self, memory):
         """The forms before an edit, or None."""
@@ -239,7 +246,7 @@ def histories(entries, also=None):
 def fill(entries):
     """Give each entry the forms of new files that it makes: entry.forms[path]."""
     for history in histories(entries):
-        final = read(history.root)
+        final = history.final()
         try:
             forms, _ = history.forms(final)
         except Failure as failure:
@@ -258,7 +265,7 @@ def settle(project, into=None):
     changes, stale = [], {}
     for history in histories(entries, into):
         names = [entry.name for entry in history.entries]
-        final, refused, exact, forms = read(history.root), None, False, None
+        final, refused, exact, forms = history.final(), None, False, None
         try:
             forms, exact = history.forms(final)
         except Failure as failure:
@@ -280,7 +287,9 @@ def settle(project, into=None):
             section = difference(history.path, "".join(forms[number - 1]),
                                  "".join(forms[number]))
             if ([h.key() for h in hunks_of(section)]
-                    != [h.key() for h in history.hunks[number - 1]]):
+                    != [h.key() for h in history.hunks[number - 1]]
+                    # Of another series, what is the same as in the default is not written.
+                    and not (entry.shared and same(section, entry.later[history.path]))):
                 stale.setdefault(entry, {})[history.path] = section
     for line in changes:
         print(line)
@@ -288,4 +297,4 @@ def settle(project, into=None):
         entry.rewrite(sections)
         print(f"wrote {os.path.relpath(entry.path, ROOT)}")
     for history in histories(entries):
-        copy(history.root, os.path.join(memory, history.path))
+        write(os.path.join(memory, history.path), history.final())

@@ -5,6 +5,8 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck disable=SC2034  # for the scripts that source this
 BUILD=$ROOT/build
+# Another series than the default is built in a directory of its own.
+[ -z "${LINUX_SERIES:-}${QEMU_SERIES:-}" ] || BUILD=$(python3 "$ROOT/scripts/project.py")
 LOGS=$BUILD/logs
 unset MAKEFLAGS MFLAGS MAKELEVEL	# ours are not meant for the makes below
 mkdir -p "$LOGS"
@@ -40,6 +42,17 @@ room()
 	have=$(df -Pm "$2" | awk 'NR == 2 { print $4 }')
 	[ "$have" -ge "$1" ] ||
 		die "needs $1 MiB of disk under $2, $have MiB are free; make room and start again"
+}
+
+# The versions, archives and sums of the series that are built.
+pins()
+{
+	local linux=${LINUX_SERIES:-} qemu=${QEMU_SERIES:-}
+	. "$ROOT/scripts/versions"
+	# shellcheck source=/dev/null
+	[ "${linux:-$LINUX_SERIES}" = "$LINUX_SERIES" ] || . "$ROOT/patches/linux-$linux/version"
+	# shellcheck source=/dev/null
+	[ "${qemu:-$QEMU_SERIES}" = "$QEMU_SERIES" ] || . "$ROOT/patches/qemu-$qemu/version"
 }
 
 # The mirrors of Debian and of its security updates that this machine is set up for.

@@ -8,7 +8,6 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-BUILD = os.path.join(ROOT, "build")
 
 # Directories of the repository that are not directories of the kernel.
 HOUSE = {"build", "configs", "docs", "patches", "qemu", "scripts", "tests"}
@@ -22,12 +21,65 @@ class Failure(Exception):
     """What went wrong and what to do, for the person at the keyboard."""
 
 
+def pairs(path):
+    """NAME=value lines."""
+    return dict(line.strip().split("=", 1) for line in
+                (read(os.path.join(ROOT, path)) or "").splitlines()
+                if line.strip() and line[0] != "#")
+
+
+def other_series():
+    """The series that the environment names and that are not the default: by source."""
+    known, other = pairs("scripts/versions"), {}
+    for source in ("linux", "qemu"):
+        series = os.environ.get(f"{source.upper()}_SERIES")
+        if not series or series == known[f"{source.upper()}_SERIES"]:
+            continue
+        if not pairs(f"patches/{source}-{series}/version"):
+            there = sorted(name for name in os.listdir(os.path.join(ROOT, "patches"))
+                           if name.startswith(f"{source}-"))
+            raise Failure(f"there are no patches for {source} {series}: patches/ has "
+                          + ", ".join(there))
+        other[source] = series
+    return other
+
+
 def versions():
-    """The recorded versions, outweighed by the environment."""
-    with open(os.path.join(ROOT, "scripts/versions"), encoding="ascii") as file:
-        pairs = dict(line.strip().split("=", 1) for line in file
-                     if line[0] not in "#\n")
-    return {name: os.environ.get(name) or value for name, value in pairs.items()}
+    """The recorded versions, outweighed by the environment.
+
+    What belongs to another series than the default is in its patches/NAME-SERIES/version.
+    """
+    known = pairs("scripts/versions")
+    for source, series in other_series().items():
+        known.update(pairs(f"patches/{source}-{series}/version"))
+    return {name: os.environ.get(name) or value for name, value in known.items()}
+
+
+def build_directory():
+    """Where things are built: build, or a directory there for another series.
+
+    In that one, what does not depend on the series is a link to the same in build.
+    """
+    top = os.path.join(ROOT, "build")
+    other = other_series()
+    if not other:
+        return top
+    here = os.path.join(top, "-".join("-".join(pair) for pair in other.items()))
+    # Of the source whose series is the default.
+    sources = {"linux": ["linux", "compose/linux", "kernel-main", "out/bzImage", "out/vmlinux"],
+               "qemu": ["qemu", "compose/qemu", "qemu-obj", "out/qemu-system-s390x"]}
+    shared = ["dl", "ccache", "apt", "apt-bookworm", "apt-sid", "tools", "tools-s390x",
+              "tools-selftests", "debian-13"]
+    for source in set(sources) - set(other):
+        shared += sources[source]
+    for name in shared:
+        link, target = os.path.join(here, name), os.path.join(top, name)
+        if not name.startswith("out/"):
+            os.makedirs(target, exist_ok=True)
+        if not os.path.lexists(link):
+            os.makedirs(os.path.dirname(link), exist_ok=True)
+            os.symlink(os.path.relpath(target, os.path.dirname(link)), link)
+    return here
 
 
 PART = re.compile(r"#\s*part:\s*(?:([\w.-]+):\s+)?(.*\S)")
@@ -57,11 +109,17 @@ class Entry:
         self.path = os.path.join(project.patches, self.name)
         self.new = {project.tree_path(path): os.path.join(ROOT, path)
                     for path in words[1:]}
-        for path in [self.path, *self.new.values()]:
+        shared = read(os.path.join(project.base, self.name)) if project.base else None
+        for path in [*([] if shared else [self.path]), *self.new.values()]:
             if not os.path.isfile(path):
                 raise Failure(f"{project.series} names {os.path.relpath(path, ROOT)}"
                               ", which does not exist")
-        self.text = read(self.path)
+        self.shared = Patch(shared) if shared else None
+        self.own = Patch(read(self.path) or "")
+        # What this kernel has different in files that enter here, by path.
+        self.adapted = {path: self.own.files.pop(path) for path in self.new
+                        if shared and path in self.own.files}
+        self.text = self.own.over(self.shared) if shared else self.own.text
         self.later, self.forms = {}, {}
         self.old, self.touched = "", []
 
@@ -92,12 +150,31 @@ class Entry:
                 path = re.match(r"diff --git a/\S+ b/(\S+)", text)
                 yield path[1] if path else "", text
 
+    def final(self, path, text=None):
+        """The final form of a new file, or of that text of the shared file."""
+        text = read(self.new[path]) if text is None else text
+        if path in self.adapted:
+            text = adapted(text, self.adapted[path])
+        if text is None:
+            raise Failure(f"what {os.path.relpath(self.path, ROOT)} has different in "
+                          f"{os.path.relpath(self.new[path], ROOT)} does not apply to it")
+        return text
+
     def rewrite(self, sections):
         """Write the patch with other hunks for some files."""
         subject, body, _ = self.parts()
         sections = {**dict(self.sections()), **sections}
         diff = "".join(sections[path] for path in sorted(sections))
-        write(self.path, f"Subject: {subject}\n\n{body}\n---\n{diff}")
+        self.save(f"Subject: {subject}\n\n{body}\n---\n{diff}")
+
+    def save(self, text):
+        """Write what the patch is to be; of another series, only what it has different."""
+        if self.shared:
+            text = Patch(text).without(self.shared, self.own, self.adapted)
+        if text is not None:
+            write(self.path, text)
+        elif os.path.exists(self.path):
+            os.unlink(self.path)
 
     def parts(self):
         """Subject, body and diff of the patch."""
@@ -110,6 +187,63 @@ class Entry:
         return subject, body.strip(), diff.strip("\n") + "\n" if diff else ""
 
 
+class Patch:
+    """A patch, or what a patch of another series has different from it.
+
+    The latter has a head of its own, or a remark; the files whose hunks differ, or
+    'Without: PATH' in the head; and what differs in the files that enter with the patch.
+    """
+
+    def __init__(self, text):
+        self.text = text
+        self.head, _, diff = text.partition("\n---\n")
+        parts = re.split(r"^(?=diff --git )", diff, flags=re.MULTILINE)
+        self.files = {re.match(r"diff --git a/\S+ b/(\S+)", part)[1]: part
+                      for part in parts if part.startswith("diff --git ")}
+        self.gone = set(re.findall(r"^Without: (\S+)$", self.head, re.MULTILINE))
+
+    def over(self, shared):
+        """The whole patch."""
+        files = {path: part for path, part in shared.files.items() if path not in self.gone}
+        files.update(self.files)
+        head = shared.head
+        if self.head.startswith("Subject: "):
+            head = re.sub(r"^Without: .*\n?", "", self.head, flags=re.MULTILINE).rstrip()
+        return f"{head}\n---\n" + "".join(files[path] for path in sorted(files))
+
+    def without(self, shared, before, more):
+        """What this whole patch has different from the shared one, or None."""
+        files = {path: part for path, part in self.files.items()
+                 if path not in shared.files or not same(part, shared.files[path])}
+        gone = sorted(set(shared.files) - set(self.files))
+        files.update(more)
+        head = [line for line in before.head.splitlines() if not line.startswith("Without: ")]
+        if self.head != shared.head:
+            head = [self.head, ""]
+        elif before.head.startswith("Subject: "):
+            head = []
+        if not files and not gone and self.head == shared.head:
+            return None
+        head = "\n".join([*head, *(f"Without: {path}" for path in gone)]).strip()
+        return f"{head}\n---\n" + "".join(files[path] for path in sorted(files))
+
+
+def same(one, other):
+    """Do two diffs of a file change the same lines, wherever they are?"""
+    return re.sub(r"^@@ .*", "@@", one, flags=re.MULTILINE) == re.sub(
+        r"^@@ .*", "@@", other, flags=re.MULTILINE)
+
+
+def adapted(text, section):
+    """The text of a shared file with what differs in this kernel; None if it does not fit."""
+    import forms                        # here, because it needs what is above
+    try:
+        lines, _ = forms.patched(forms.lines_of(text), forms.hunks_of(section))
+    except forms.Mismatch:
+        return None
+    return "".join(lines)
+
+
 class Project:
     def __init__(self, name):
         known = versions()
@@ -119,10 +253,26 @@ class Project:
         self.release = known[f"{upper}_SERIES"]
         self.version = known[f"{upper}_VERSION"]
         self.patches = os.path.join(ROOT, "patches", f"{name}-{self.release}")
-        self.series = os.path.join(os.path.relpath(self.patches, ROOT), "series")
+        default = pairs("scripts/versions")[f"{upper}_SERIES"]
+        # The patches that another series than the default has, but for what it says.
+        self.base = None
+        if self.release != default:
+            self.base = os.path.join(ROOT, "patches", f"{name}-{default}")
+            if not os.path.isdir(self.patches):
+                raise Failure(f"{name} is for {self.source} {default} only: there is no "
+                              f"patches/{name}-{self.release}")
+        self.series = os.path.relpath(self.file("series"), ROOT)
         self.user_source = os.environ.get(f"{upper}_SRC") or None
-        self.tree = os.path.join(BUILD, name)
-        self.state = os.path.join(BUILD, "compose", name)
+        # A link if its series is not the one that the build directory is for.
+        self.tree = os.path.realpath(os.path.join(BUILD, name))
+        self.state = os.path.realpath(os.path.join(BUILD, "compose", name))
+
+    def file(self, name):
+        """The path of a file beside the patches: of its own, or of the default series."""
+        path = os.path.join(self.patches, name)
+        if self.base and not os.path.exists(path):
+            return os.path.join(self.base, name)
+        return path
 
     def roots(self):
         """Directories of the repository with new files of this project."""
@@ -188,7 +338,9 @@ class Project:
         """Changes when the source or anything in the series does."""
         digest = hashlib.sha256(source_key.encode())
         for entry in self.entries(checked=False):
-            for name, path in [("", entry.path), *sorted(entry.new.items())]:
+            for text in (entry.text, *entry.adapted.values()):
+                digest.update(f"\0{text}".encode())
+            for name, path in sorted(entry.new.items()):
                 with open(path, "rb") as file:
                     digest.update(f"{name}\0".encode() + file.read())
         return digest.hexdigest()
@@ -319,3 +471,12 @@ def main(function):
     except KeyboardInterrupt:
         print("interrupted; the same command continues", file=sys.stderr)
     sys.exit(1)
+
+
+try:
+    BUILD = build_directory()
+except Failure as wrong:
+    sys.exit(f"{os.path.basename(sys.argv[0])}: {wrong}")
+
+if __name__ == "__main__":
+    print(BUILD)

@@ -1,9 +1,12 @@
 """Fixed places of what make builds."""
 
 import os
+import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-BUILD = os.path.join(ROOT, "build")
+sys.path.append(os.path.join(ROOT, "scripts"))
+from project import BUILD                                               # noqa: E402
+
 LOGS = os.path.join(BUILD, "logs")
 
 

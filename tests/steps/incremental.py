@@ -75,8 +75,10 @@ class Repository:
         return os.path.join(self.root, name)
 
     def run(self, *command, good=True, **more):
-        env = dict(os.environ, LINUX_SRC=self.source, GIT_EDITOR="true",
-                   GIT_SEQUENCE_EDITOR="true", GIT_CONFIG_GLOBAL="/dev/null", **more)
+        env = {"LINUX_SRC": self.source, "LINUX_SERIES": "", "QEMU_SERIES": "",
+               "GIT_EDITOR": "true", "GIT_SEQUENCE_EDITOR": "true",
+               "GIT_CONFIG_GLOBAL": "/dev/null", **more}
+        env = {**os.environ, **env}
         done = subprocess.run(command, cwd=self.root, env=env, text=True, check=False,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               stdin=subprocess.DEVNULL)
@@ -137,7 +139,7 @@ class Repository:
 
 def everything(report):
     repository = Repository(HOME)
-    for test in (made, rebased, placed, refused, order, inserted, whole, later):
+    for test in (made, rebased, placed, refused, order, inserted, other, whole, later):
         with report.test(f"series: {test.__doc__}"):
             test(repository)
     if not report.count["failed"]:
@@ -258,6 +260,66 @@ def inserted(repository):
         repository.run("git", "-C", again, "rev-parse", "HEAD^{tree}")
     repository.git(repository.root, "checkout", "-q", ".")
     repository.git(repository.root, "clean", "-qfd")
+
+
+def other(repository):
+    """a kernel of another series has its own hunks and lines, and nothing else of its own"""
+    source, tree, again = (os.path.join(repository.home, name)
+                           for name in ("source-7", "made-7", "again-7"))
+    put(f"{source}/Makefile", "VERSION = 7\nPATCHLEVEL = 0\nSUBLEVEL = 0\n")
+    put(f"{source}/mm/old.c", OLD.replace("old line 6\n", "other line 6\n"))
+    seven = {"LINUX_SERIES": "7.0", "LINUX_SRC": source}
+    said = repository.script("compose", "linux", good=False, **seven)
+    assert "there are no patches for linux 7.0: patches/ has linux-6.12" in said, said
+    put(repository.path("patches/linux-7.0/version"), "LINUX_SERIES=7.0\nLINUX_VERSION=7.0.0\n")
+    said = repository.script("compose", "linux", good=False, **seven)
+    assert "0001-core.patch does not apply to mm/old.c" in said, said
+
+    shared = get(repository.path("mm/fake.c"))
+    lines = get(repository.path("patches/linux-6.12/series"))
+    shutil.copytree(source, tree)
+    repository.git(tree, "init", "-q")
+    repository.git(tree, "add", "-A")
+    repository.git(tree, "commit", "-qm", "pristine")
+    repository.git(tree, "tag", "base")
+    old = repository.dev_tree("old")
+    for commit in repository.git(old, "rev-list", "--reverse", "base..HEAD").split():
+        # As somebody would bring a series to another kernel.
+        changed = repository.git(old, "diff", "--name-only", f"{commit}^", commit).split()
+        for path in changed:
+            text = repository.git(old, "show", f"{commit}:{path}")
+            put(os.path.join(tree, path), text.replace("old line 6\n", "other line 6\n")
+                .replace("core line 15\n", "core line 15 of 7\n"))
+        repository.git(tree, "add", "-A")
+        repository.git(tree, "commit", "-qm", repository.git(
+            old, "log", "-1", "--format=%B", commit))
+    repository.script("export", "linux", tree, **seven)
+    # The hunk of the last patch has none of the lines that differ around it.
+    assert sorted(os.listdir(repository.path("patches/linux-7.0"))) == \
+        ["0001-core.patch", "0003-most.patch", "version"], os.listdir(
+            repository.path("patches/linux-7.0"))
+    assert "core line 15 of 7" in get(repository.path("patches/linux-7.0/0001-core.patch"))
+    assert get(repository.path("mm/fake.c")) == shared
+    assert get(repository.path("patches/linux-6.12/series")) == lines
+
+    # An edit of the shared file is for both.
+    repository.edit(("core line 2\n", "core line 2, for all\n"))
+    for more in ({}, seven):
+        repository.script("compose", "linux", **more)
+    repository.script("dev-tree", "linux", again, **seven)
+    text = get(f"{again}/mm/fake.c")
+    assert text == get(repository.path("mm/fake.c")).replace(
+        "core line 15\n", "core line 15 of 7\n"), text
+    assert text == get(repository.path("build/linux-7.0/linux/mm/fake.c"))
+    assert "for all" in get(repository.path("build/linux/mm/fake.c"))
+    assert not repository.script("export", "linux", again, **seven)
+    # Where it differs, it cannot be edited for both.
+    repository.edit(("core line 15\n", "core line fifteen\n"))
+    said = repository.script("compose", "linux", good=False, **seven)
+    assert "0001-core.patch has different in mm/fake.c does not apply" in said, said
+    repository.git(repository.root, "checkout", "-q", ".")
+    repository.git(repository.root, "clean", "-qfd")
+    shutil.rmtree(repository.path("build/linux-7.0"))
 
 
 def later(_):
