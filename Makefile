@@ -73,7 +73,7 @@ bench-faults: build ## what a guest pays for what was taken: faults, reads, grep
 bench-scale: build ## what grows with memory and vCPUs, in guest and host
 	@tests/bench host-scale scale
 
-.PHONY: check-host bench-host bench-p bench-cost bench-reach check-qtest check-controls check-fs check-debug check-kselftest check-selftests
+.PHONY: check-host bench-host bench-p bench-cost bench-reach check-qtest check-controls check-fs check-debug check-kselftest check-selftests check-newest
 check-host: qemu ## put one defect at a time into QEMU; the tests must notice each
 	@tests/check-host
 bench-host: qemu ## what it costs the host to take blocks: ratios, and times of this machine
@@ -95,6 +95,8 @@ check-kselftest: install ## the selftests of the series, and the kernel's KUnit 
 	@tests/check-kselftest
 check-selftests: install ## the kernel's own selftests of memory and files: none is worse with the series
 	@tests/check-selftests
+check-newest: build ## Linux 7.2 with the series: it boots, passes stress and KUnit
+	@tests/check-newest
 check-qtest: qemu ## run QEMU's own tests of s390x, with and without our patches
 	@tests/check-qtest
 

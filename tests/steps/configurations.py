@@ -80,12 +80,11 @@ def hercules(report):
             assert "page_hva: refused: no ESSA" in said, said
 
 
-def kunit(report):
+def kunit(report, kernel="debug", append="page_hva=on page_poison=on"):
     """The debug kernel runs its suites at boot; each case is a result here."""
     name = "KUnit"
     try:
-        with boot("kunit", kernel=place.kernel("debug"),
-                  append="page_hva=on page_poison=on") as guest:
+        with boot("kunit", kernel=place.kernel(kernel), append=append) as guest:
             text = guest.console.text()
     except GuestError as error:
         report.failed(name, str(error))
