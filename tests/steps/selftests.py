@@ -26,6 +26,17 @@ SETUPS = {
 RIGHT = {
     ("on, always", "mincore/mincore_selftest", "global.check_file_mmap"):
         "it counts what was read ahead, which the host has taken: mincore() says so",
+    **{("on, always", "cgroup/test_memcontrol", case):
+       "what the host has taken is given up before anything else, also by a cgroup that is "
+       "protected: there is nothing left to protect"
+       for case in ["test_memcg_min", "test_memcg_low",
+                    *(f"test_memcg_low ({n})" for n in (2, 3, 4))]},
+}
+# What fails now and then on the unpatched kernel as well, and why: test, beginning of cases.
+SOMETIMES = {
+    ("futex/functional/run.sh", "futex_requeue many"):
+        "ten threads have 10 ms to begin; on a machine with load 14 it failed 2 times of 16 "
+        "unpatched, and 2 of 16 with \"on, always\"",
 }
 OURS = [setup for setup in SETUPS if setup != BASE]
 BUILDS = [
@@ -291,6 +302,11 @@ def load(setup):
         return {}
 
 
+def excused(setup, title, case):
+    return (setup, title, case) in RIGHT or any(
+        title == where and case.startswith(name) for where, name in SOMETIMES)
+
+
 def measure(setup, wanted, patience=1):
     """Run the tests; what they say is in build/logs/selftests-SETUP.txt."""
     results = load(setup) if wanted else {}
@@ -334,9 +350,9 @@ def judge(report, results, wanted):
         for setup in OURS:
             after = results[setup].get(title, {})
             # A program fails as a whole because of its cases.
-            bad = [case for case in worse(before, after) if (setup, title, case) not in RIGHT]
+            bad = [case for case in worse(before, after) if not excused(setup, title, case)]
             failing = [case for case, state in after.items() if case and state == "not ok"]
-            if failing and all((setup, title, case) in RIGHT for case in failing):
+            if failing and all(excused(setup, title, case) for case in failing):
                 bad = [case for case in bad if case]
             spoilt += [f"{case or 'as a whole'}: {before[case]} {BASE}, "
                        f"{after.get(case, 'not run')} with {setup}" for case in bad]
@@ -381,7 +397,9 @@ def page(results):
     lines += ["", "## What fails", "", row("test", "case", *SETUPS),
               "|---" * (2 + len(SETUPS)) + "|", *failing]
     lines += ["", "Of these, right on a host that takes all at once:", "",
-              *(f"- {title}, {case}: {why}" for (_, title, case), why in RIGHT.items())]
+              *(f"- {title}, {case}: {why}" for (_, title, case), why in RIGHT.items()),
+              "", "Not judged, as it fails unpatched as well:", "",
+              *(f"- {title}, {case}: {why}" for (title, case), why in SOMETIMES.items())]
     lines += ["", "## What is not built, or not run", "", row("program", "why"), "|---|---|",
               *(row(*pair) for pair in [*lost(), *NOT_RUN.items()])]
     return "\n".join(lines) + "\n"
