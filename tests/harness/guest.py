@@ -116,7 +116,8 @@ class Guest(Started):
 
     def hurry(self):
         """It is left alone for a moment only, from now on."""
-        self.run("! cd /sys/kernel/debug/page_hva 2>/dev/null || echo 200 >late_ms")
+        self.run("! cd /sys/kernel/debug/page_hva 2>/dev/null || "
+                 f"echo {200 * PATIENCE} >late_ms")
 
     def stop(self):
         if self.process:

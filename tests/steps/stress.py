@@ -6,7 +6,7 @@ import re
 import threading
 
 from harness import place
-from harness.guest import Guest, GuestError
+from harness.guest import PATIENCE, Guest, GuestError
 from harness.qmp import QmpError
 
 SECONDS = 6             # for the ext4 run of one combination
@@ -22,7 +22,8 @@ class Discarder(threading.Thread):
 
     def __init__(self, guest, takes, every=0.3, **limit):
         super().__init__(daemon=True)
-        self.every, self.limit = every, limit
+        # A guest that gets little time would do nothing but read the same again.
+        self.every, self.limit = every * PATIENCE, limit
         self.guest = guest
         self.takes = takes
         self.end = threading.Event()
