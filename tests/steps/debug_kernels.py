@@ -24,7 +24,7 @@ NEEDS = {
 # ours is in it.  The others are counted and shown.
 RACE = re.compile(r"BUG: KCSAN: (\S+) in (.*)")
 OURS = re.compile(r"page_hva|discard_fault|\b(?:make_volatile|drop_locked|swap_remove|reuse|"
-                  r"release_private|private_unused|in_locked_memory|(?:page_)?in_use|"
+                  r"release_private|private_unused|kept_by_mapping|(?:page_)?in_use|"
                   r"volatile_block|late_(?:pass|block|again|queue)|set_batch_unused|"
                   r"unused_block|isolate_gone|count_page)\+0x")
 KCSAN = "/sys/kernel/debug/kcsan"
