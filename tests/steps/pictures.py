@@ -225,7 +225,8 @@ def stacked(page, record):
     rows = page.pixels(pictures.LEFT, pictures.CHART_TOP, across, pictures.CHART)
     first, total = samples[0][0], sum(samples[0][1].values())
     dots = across / (samples[-1][0] - first)
-    lines = [dots * (seconds - first) for seconds, _ in record["parts"]]
+    # What begins before the first sample is drawn at the left edge.
+    lines = [max(dots * (seconds - first), 0) for seconds, _ in record["parts"]]
     looked = 0
     for x in range(across):
         if any(abs(line - x) < 3 for line in lines):
