@@ -1,0 +1,54 @@
+"""Memory that is short for real: a limit, and swap."""
+
+import os
+import subprocess
+
+from . import place
+
+GROUP = "/sys/fs/cgroup/memory"
+
+
+class Skip(Exception):
+    """This way can not be gone here; the text says why."""
+
+
+class Group:
+    """A memory cgroup (v1) for QEMUs, and a swap file of mib MiB for what does not fit."""
+
+    def __init__(self, name, mib):
+        self.mib = mib
+        self.file = os.path.join(place.BUILD, f"{name}.{os.getpid()}.swap")
+        self.path = f"{GROUP}/{name}.{os.getpid()}"
+        if os.geteuid() or not os.path.exists(f"{GROUP}/memory.limit_in_bytes"):
+            raise Skip("needs root and memory cgroups of version 1")
+
+    def write(self, name, value):
+        with open(os.path.join(self.path, name), "w", encoding="ascii") as file:
+            file.write(str(value))
+
+    def run_there(self):
+        """Words to put before a command, which then belongs to the group."""
+        return ["sh", "-c", f'echo $$ >{self.path}/cgroup.procs && exec "$@"', "sh"]
+
+    def read(self, name):
+        with open(os.path.join(self.path, name), encoding="ascii") as file:
+            return int(file.read())
+
+    def __enter__(self):
+        subprocess.run(["dd", "if=/dev/zero", f"of={self.file}", "bs=1M", f"count={self.mib}",
+                        "status=none"], check=True)
+        os.chmod(self.file, 0o600)
+        try:
+            subprocess.run(["mkswap", self.file], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(["swapon", self.file], check=True)
+            os.mkdir(self.path)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        if os.path.exists(self.path):
+            os.rmdir(self.path)
+        subprocess.run(["swapoff", self.file], check=False, stderr=subprocess.DEVNULL)
+        os.unlink(self.file)
