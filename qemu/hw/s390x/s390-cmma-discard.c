@@ -161,9 +161,11 @@ static bool cmma_vcpus_stopped(void)
     return true;
 }
 
-/* A batch: what becomes of the blocks of one usage */
+/* A batch: what becomes of blocks whose state is @usage in the bits @mask */
 typedef struct CmmaBatch {
     uint8_t usage;
+    uint8_t mask;
+    /* What else has to be true; may be NULL */
     bool (*may)(S390CmmaState *s, uint64_t gfn, uint8_t state);
     /* Done to the frames first; a negative errno keeps the blocks */
     int (*frames)(S390CmmaState *s, uint64_t gfn, uint64_t count);
@@ -171,16 +173,19 @@ typedef struct CmmaBatch {
     Stat64 *counter; /* may be NULL */
 } CmmaBatch;
 
-/*
- * How many neighbours are taken at a time. If the disk of the page file fills
- * up, all but the last run is paged out, and only that run is wasted space.
- */
-#define CMMA_RUN_MAX 4096
+/* What a command may still take, until when, and what it has taken */
+typedef struct CmmaQuota {
+    uint64_t count;
+    int64_t end;
+    uint64_t taken;
+} CmmaQuota;
 
-static bool cmma_is_present(S390CmmaState *s, uint64_t gfn, uint8_t state)
-{
-    return !cmma_absent(state);
-}
+/*
+ * How many neighbours are taken before the clock is looked at. If the disk of
+ * the page file fills up, all but the last run is paged out, and only that run
+ * is wasted space.
+ */
+#define CMMA_RUN_MAX 512
 
 static bool cmma_has_frame(S390CmmaState *s, uint64_t gfn, uint8_t state)
 {
@@ -229,40 +234,89 @@ static int cmma_finish_run(S390CmmaState *s, const CmmaBatch *batch,
 }
 
 /*
- * Take up to *@count blocks, in runs of neighbours, and subtract what was taken
- * from *@count. All CPUs are paused and content_lock is held.
+ * The first block in [@gfn, @end) whose state is that of the batch, or @end.
+ * CPUs are stopped meanwhile, so this looks at a word of states at a time.
  */
-static int cmma_take(S390CmmaState *s, const CmmaBatch *batch, uint64_t *count)
+static uint64_t cmma_skip(S390CmmaState *s, const CmmaBatch *batch,
+                          uint64_t gfn, uint64_t end)
 {
-    uint64_t gfn, run = 0;
+    const unsigned long ones = ~0ul / 0xff;
+
+    for (; gfn < end; gfn++) {
+        while (QEMU_IS_ALIGNED(gfn, sizeof(ones)) && end - gfn > sizeof(ones)) {
+            unsigned long word = qatomic_read((unsigned long *)&s->state[gfn]);
+
+            word = (word & ones * batch->mask) ^ ones * batch->usage;
+            /* Is a byte of it zero? */
+            if ((word - ones) & ~word & ones * 0x80) {
+                break;
+            }
+            gfn += sizeof(ones);
+        }
+        if ((qatomic_read(&s->state[gfn]) & batch->mask) == batch->usage) {
+            break;
+        }
+    }
+    return gfn;
+}
+
+/* Take blocks in [@gfn, @end), in runs of neighbours */
+static int cmma_take_range(S390CmmaState *s, const CmmaBatch *batch,
+                           uint64_t gfn, uint64_t end, CmmaQuota *quota)
+{
+    uint64_t *hand = &s->hand[batch->usage / S390_CMMA_UNUSED];
     int ret;
 
-    for (gfn = 0; gfn < s->ram_blocks && run < *count; gfn++) {
-        uint8_t state = qatomic_read(&s->state[gfn]);
+    while (quota->count && (gfn = cmma_skip(s, batch, gfn, end)) < end) {
+        uint64_t most = MIN(gfn + MIN(quota->count, CMMA_RUN_MAX), end);
+        uint64_t first = gfn;
 
-        if ((state & S390_CMMA_USAGE) == batch->usage &&
-            batch->may(s, gfn, state)) {
-            if (++run < CMMA_RUN_MAX) {
-                continue;
+        while (gfn < most) {
+            uint8_t state = qatomic_read(&s->state[gfn]);
+
+            if ((state & batch->mask) != batch->usage ||
+                (batch->may && !batch->may(s, gfn, state))) {
+                break;
             }
-            ret = cmma_finish_run(s, batch, gfn + 1 - run, run);
-        } else {
-            ret = cmma_finish_run(s, batch, gfn - run, run);
+            gfn++;
         }
+        ret = cmma_finish_run(s, batch, first, gfn - first);
         if (ret) {
             return ret;
         }
-        *count -= run;
-        run = 0;
+        quota->taken += gfn - first;
+        quota->count -= gfn - first;
+        if (quota->taken && get_clock() >= quota->end) {
+            quota->count = 0;
+        }
+        if (gfn < most) {
+            gfn++; /* this one was looked at */
+        }
     }
-    ret = cmma_finish_run(s, batch, gfn - run, run);
-    *count -= ret ? 0 : run;
+    *hand = gfn;
+    return 0;
+}
+
+/*
+ * Take what the quota allows. As the hand of a clock, each search goes on where
+ * the last one for blocks of this usage ended: nobody looks again at what was
+ * not there, and what came back is taken last. All CPUs are paused and
+ * content_lock is held.
+ */
+static int cmma_take(S390CmmaState *s, const CmmaBatch *batch, CmmaQuota *quota)
+{
+    uint64_t hand = s->hand[batch->usage / S390_CMMA_UNUSED];
+    int ret = cmma_take_range(s, batch, hand, s->ram_blocks, quota);
+
+    if (!ret && quota->count) {
+        ret = cmma_take_range(s, batch, 0, hand, quota);
+    }
     return ret;
 }
 
 /* Everything that @what means, in order of what it costs the guest */
 static int cmma_take_all(S390CmmaState *s, S390CmmaDiscardWhat what,
-                         uint64_t *count)
+                         CmmaQuota *quota)
 {
     const bool kvm = s->policy == S390_CMMA_POLICY_KVM;
     const uint8_t usages[] = { S390_CMMA_UNUSED, S390_CMMA_VOLATILE,
@@ -271,29 +325,31 @@ static int cmma_take_all(S390CmmaState *s, S390CmmaDiscardWhat what,
 
     for (i = 0; i < ARRAY_SIZE(usages) && !ret; i++) {
         const bool unused = usages[i] == S390_CMMA_UNUSED;
-        CmmaBatch batch = { usages[i], cmma_may_take, cmma_drop_frames,
-                            cmma_taken, &s->discards };
+        const uint8_t present = S390_CMMA_USAGE | CMMA_ABSENT;
+        CmmaBatch batch = { usages[i], present, cmma_may_take,
+                            cmma_drop_frames, cmma_taken, &s->discards };
 
         if (what == S390_CMMA_DISCARD_WHAT_AGE) {
-            batch = (CmmaBatch) { usages[i], cmma_is_present, cmma_keep_frames,
+            batch = (CmmaBatch) { usages[i], present, NULL, cmma_keep_frames,
                                   cmma_kvm_aged, NULL };
         } else if (kvm) {
-            batch = (CmmaBatch) { usages[i], cmma_has_frame,
+            batch = (CmmaBatch) { usages[i], S390_CMMA_USAGE, cmma_has_frame,
                                   unused ? cmma_drop_frames : cmma_page_out,
                                   cmma_kvm_evicted,
                                   unused ? &s->discards : &s->paged_out };
         }
         if (what == S390_CMMA_DISCARD_WHAT_UNUSED ? !unused :
-            what == S390_CMMA_DISCARD_WHAT_VOLATILE ? unused : false) {
+            what == S390_CMMA_DISCARD_WHAT_VOLATILE ?
+            unused || usages[i] == S390_CMMA_STABLE : false) {
             continue;
         }
-        ret = cmma_take(s, &batch, count);
+        ret = cmma_take(s, &batch, quota);
 
         /* What could not be thrown away is paged out */
         if (!ret && !kvm && what == S390_CMMA_DISCARD_WHAT_EVICT) {
-            batch = (CmmaBatch) { usages[i], cmma_is_present, cmma_page_out,
+            batch = (CmmaBatch) { usages[i], present, NULL, cmma_page_out,
                                   cmma_paged_out, &s->paged_out };
-            ret = cmma_take(s, &batch, count);
+            ret = cmma_take(s, &batch, quota);
         }
     }
     return ret;
@@ -363,6 +419,8 @@ static bool cmma_stop(bool machine, Error **errp)
 
 S390CmmaDiscardInfo *qmp_x_s390_cmma_discard(S390CmmaDiscardWhat what,
                                              bool has_count, uint64_t count,
+                                             bool has_limit_us,
+                                             uint32_t limit_us,
                                              Error **errp)
 {
     const bool machine = what == S390_CMMA_DISCARD_WHAT_EVICT ||
@@ -370,7 +428,7 @@ S390CmmaDiscardInfo *qmp_x_s390_cmma_discard(S390CmmaDiscardWhat what,
     const bool running = runstate_is_running();
     S390CmmaState *s = s390_cmma;
     S390CmmaDiscardInfo *info;
-    uint64_t left;
+    CmmaQuota quota = { has_count ? count : UINT64_MAX, INT64_MAX };
     CPUState *cs;
     int64_t start;
     int ret = 0;
@@ -384,28 +442,31 @@ S390CmmaDiscardInfo *qmp_x_s390_cmma_discard(S390CmmaDiscardWhat what,
         return NULL;
     }
 
+    /* While CPUs run: most of what is taken is not written again meanwhile */
+    s390_written_harvest();
     start = get_clock();
     if (!cmma_stop(machine, errp)) {
         return NULL;
     }
     s->stops++;
-    left = count = has_count ? count : UINT64_MAX;
     info = g_new0(S390CmmaDiscardInfo, 1);
     info->vcpus_stopped = cmma_vcpus_stopped();
     /* Not earlier: pausing drops the BQL, and a migration can go on */
     if (cmma_migration_freezes()) {
         error_setg(errp, "Guest memory cannot be discarded while it migrates");
     } else {
-        s390_written_harvest();
+        if (has_limit_us) {
+            quota.end = get_clock() + limit_us * (int64_t)SCALE_US;
+        }
         WITH_QEMU_LOCK_GUARD(&s->content_lock) {
-            ret = cmma_take_all(s, what, &left);
+            ret = cmma_take_all(s, what, &quota);
         }
         /* The work is done before the CPU runs the guest again */
         CPU_FOREACH(cs) {
             async_run_on_cpu(cs, cmma_flush_tlb, RUN_ON_CPU_NULL);
         }
     }
-    info->discarded = count - left;
+    info->discarded = quota.taken;
     info->vcpus_stopped = info->vcpus_stopped && cmma_vcpus_stopped();
     info->elapsed_ns = get_clock() - start;
     cmma_start(machine && running);

@@ -63,6 +63,9 @@ struct S390CmmaState {
      */
     QemuMutex content_lock;
 
+    /* Where the search for blocks of each usage goes on; content_lock */
+    uint64_t hand[4];
+
     /* Blocks whose frame is a mapping of the page file */
     int page_fd;
     unsigned long *paged;

@@ -139,7 +139,7 @@ void hmp_cmma_discard(Monitor *mon, const QDict *qdict)
                            qdict_get_str(qdict, "what"), -1, &err);
     if (!err) {
         info = qmp_x_s390_cmma_discard(what, qdict_haskey(qdict, "count"),
-                                       count, &err);
+                                       count, false, 0, &err);
     }
     if (hmp_handle_error(mon, err)) {
         return;

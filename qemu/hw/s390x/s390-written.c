@@ -123,6 +123,15 @@ static void written_harvest(uint64_t gfn, uint64_t count, uint8_t forget)
     for (i = first; i < end; i++) {
         uint8_t flags = written.flags[i];
 
+        /* Most words are clear: past each in one step */
+        if (!forget && QEMU_IS_ALIGNED(i, BITS_PER_LONG) &&
+            !cpu_physical_memory_snapshot_get_dirty(snapshot,
+                                        written_ram_addr(i),
+                                        MIN(BITS_PER_LONG, end - i) *
+                                        TARGET_PAGE_SIZE)) {
+            i += BITS_PER_LONG - 1;
+            continue;
+        }
         if (cpu_physical_memory_snapshot_get_dirty(snapshot,
                                                    written_ram_addr(i),
                                                    TARGET_PAGE_SIZE)) {

@@ -541,6 +541,121 @@ static void test_discard_volatile(void)
     qtest_quit(qts);
 }
 
+/* Each command goes on where the last one for these blocks ended */
+static void test_discard_goes_on(void)
+{
+    static const uint64_t far[] = { 256, 300, 301, 302, BLOCKS - 1 };
+    QTestState *qts = start("");
+
+    for (int i = 0; i < ARRAY_SIZE(far); i++) {
+        store(qts, far[i], 0x5a);
+        essa(qts, VOLATILE, far[i]);
+    }
+    essa_range(qts, UNUSED, 400, 2);
+
+    g_assert_cmpuint(discard(qts, "volatile", 2), ==, 2);
+    g_assert_cmphex(state_of(qts, 256), ==, VZ);
+    g_assert_cmphex(state_of(qts, 300), ==, VZ);
+    g_assert_cmphex(state_of(qts, 301), ==, VR);
+
+    /* 256 comes back, and has to wait until all others were taken */
+    essa(qts, STABLE, 256);
+    store(qts, 256, 0x5b);
+    essa(qts, VOLATILE, 256);
+    g_assert_cmpuint(discard(qts, "unused", 1), ==, 1);
+    g_assert_cmpuint(discard(qts, "volatile", 2), ==, 2);
+    g_assert_cmphex(state_of(qts, 302), ==, VZ);
+    g_assert_cmpuint(discard(qts, "volatile", 1), ==, 1);
+    g_assert_cmphex(state_of(qts, BLOCKS - 1), ==, VZ);
+    g_assert_cmphex(state_of(qts, 256), ==, VR);
+    g_assert_cmphex(load(qts, 256), ==, 0x5b);
+    g_assert_cmpuint(discard(qts, "volatile", 1), ==, 1);
+    g_assert_cmphex(state_of(qts, 256), ==, VZ);
+    g_assert_cmphex(state_of(qts, 401), ==, UR);
+
+    /* One round finds all, wherever it begins */
+    for (int i = 0; i < ARRAY_SIZE(far); i++) {
+        essa(qts, STABLE, far[i]);
+        store(qts, far[i], 0x5a);
+        essa(qts, VOLATILE, far[i]);
+    }
+    g_assert_cmpuint(discard(qts, "volatile", 3), ==, 3);
+    g_assert_cmphex(state_of(qts, 256), ==, VR);
+    g_assert_cmpuint(discard(qts, "volatile", 100), ==, 2);
+    g_assert_cmpuint(pages_in(qts, "vz"), ==, 5);
+    qtest_quit(qts);
+}
+
+/* The time is up at once, but each command takes something */
+static void test_discard_limit(void)
+{
+    QTestState *qts = start("");
+    uint64_t taken = 0, commands = 0;
+
+    essa_range(qts, VOLATILE, 256, 2048);
+    while (taken < 2048) {
+        QDict *info = qtest_qmp_assert_success_ref(qts,
+            "{'execute': 'x-s390-cmma-discard', 'arguments': "
+            "{'what': 'volatile', 'limit-us': 0}}");
+        uint64_t discarded = qdict_get_int(info, "discarded");
+
+        qobject_unref(info);
+        g_assert_cmpuint(discarded, >, 0);
+        taken += discarded;
+        commands++;
+        g_assert_cmpuint(pages_in(qts, "vz"), ==, taken);
+    }
+    g_assert_cmpuint(commands, >, 1);
+    g_assert_cmpuint(taken, ==, 2048);
+    qtest_quit(qts);
+}
+
+/* All kinds of neighbours, at each place of a word of states */
+static int kind_of(uint64_t block)
+{
+    return block * 7 / 3 % 5;
+}
+
+static void test_discard_neighbours(void)
+{
+    static const uint8_t states[] = { SR, UR, PR, VZ, VZ };
+    static const int ops[] = { STABLE, UNUSED, POT_VOLATILE, VOLATILE };
+    const int volatiles = 3, discarded = 4;
+    QTestState *qts = start("");
+    uint64_t block, expected = 0;
+    QDict *info;
+
+    for (block = 256; block < 768; block++) {
+        if (kind_of(block) == discarded) {
+            essa(qts, VOLATILE, block);
+            expected++;
+        }
+    }
+    g_assert_cmpuint(discard(qts, "volatile", -1), ==, expected);
+
+    expected = 0;
+    for (block = 256; block < 768; block++) {
+        if (kind_of(block) != discarded) {
+            store(qts, block, 1 + block);
+            essa(qts, ops[kind_of(block)], block);
+            expected += kind_of(block) == volatiles;
+        }
+    }
+    g_assert_cmpuint(discard(qts, "volatile", 7), ==, 7);
+    g_assert_cmpuint(discard(qts, "volatile", -1), ==, expected - 7);
+    info = query(qts);
+    for (block = 256; block < 768; block++) {
+        g_assert_cmphex(state_in_map(info, block), ==, states[kind_of(block)]);
+    }
+    qobject_unref(info);
+    for (block = 256; block < 768; block++) {
+        if (kind_of(block) < volatiles) {
+            g_assert_cmphex(load(qts, block), ==, (uint8_t)(1 + block));
+        }
+    }
+    qtest_quit(qts);
+}
+
 static void test_discard_unused(void)
 {
     QTestState *qts = start("");
@@ -1049,6 +1164,9 @@ int main(int argc, char *argv[])
     qtest_add_func("s390-cmma/map", test_map);
     qtest_add_func("s390-cmma/discard/nothing", test_discard_nothing);
     qtest_add_func("s390-cmma/discard/volatile", test_discard_volatile);
+    qtest_add_func("s390-cmma/discard/goes-on", test_discard_goes_on);
+    qtest_add_func("s390-cmma/discard/limit", test_discard_limit);
+    qtest_add_func("s390-cmma/discard/neighbours", test_discard_neighbours);
     qtest_add_func("s390-cmma/discard/unused", test_discard_unused);
     qtest_add_func("s390-cmma/discard/pot-volatile", test_discard_pot_volatile);
     qtest_add_func("s390-cmma/discard/by-guest", test_guest_discard);
