@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Pages that go to a swap device, and come back. */
+/* Pages that go to a swap device and come back, and pages that move. */
 #include "cost.h"
 
 #define SWAP_PAGES	2048
@@ -55,8 +55,46 @@ static unsigned long swap_cache(void)
 	return SWAP_PAGES;
 }
 
+static unsigned long migrated(void)
+{
+	unsigned long pages = 0;
+	char line[128];
+	FILE *file = fopen("/proc/vmstat", "r");
+
+	if (!file)
+		fail("/proc/vmstat: %s", strerror(errno));
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, "pgmigrate_success %lu", &pages) == 1)
+			break;
+	fclose(file);
+	return pages;
+}
+
+/* Every other page of the file is free: the others move together. */
+static unsigned long migrate(void)
+{
+	unsigned long before;
+	int f;
+
+	END();
+	for (size_t off = 0; off < length; off += MIB)
+		all_of(pread(fd, buffer, MIB, off), MIB);
+	for (size_t off = 0; off < length; off += 2 * PAGE)
+		must(posix_fadvise(fd, off, PAGE, POSIX_FADV_DONTNEED));
+	f = must(open("/proc/sys/vm/compact_memory", O_WRONLY));
+	before = migrated();
+	BEGIN();
+	all_of(write(f, "1", 1), 1);
+	END();
+	before = migrated() - before;
+	close(f);
+	BEGIN();
+	return before;
+}
+
 const struct load memory_loads[] = {
 	{ "swap-zram", "page", 0, setup_zram, swap_zram },
 	{ "swap-cache", "page", 0, setup_shared, swap_cache },
+	{ "migrate", "page", 16 * MIB_PAGES, NULL, migrate },
 	{ }
 };
