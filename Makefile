@@ -59,7 +59,7 @@ kvm: install initramfs ## what these need: Hercules, a host kernel, QEMU for s39
 	@scripts/qemu-kvm
 	@scripts/kvm-image
 
-.PHONY: bench bench-quick bench-reclaim bench-faults bench-scale
+.PHONY: bench bench-quick bench-reclaim bench-overcommit bench-faults bench-scale
 bench: build ## all benches; each alone as make bench-NAME. Results: build/results/bench-*.json
 	@scripts/compose linux
 	@tests/bench
@@ -68,6 +68,9 @@ bench-quick: build ## less of each; bench-cost builds two more kernels the first
 	@tests/bench --quick
 bench-reclaim: build ## 512 MiB of a guest: a discard, a balloon, free page reporting, swap
 	@tests/bench-reclaim
+bench-overcommit: build ## memory for half of some Debian guests: swap, balloons, ours
+	@scripts/compose linux
+	@tests/bench-overcommit
 bench-faults: build ## what a guest pays for what was taken: faults, reads, grep
 	@tests/bench-faults
 bench-scale: build ## what grows with memory and vCPUs, in guest and host

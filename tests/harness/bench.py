@@ -6,9 +6,11 @@ import os
 import platform
 import re
 import statistics
+import subprocess
+import tempfile
 import time
 
-from . import place
+from . import cost, place
 
 PAGE, MIB = 4096, 1 << 20
 
@@ -56,6 +58,20 @@ def vmstat(*names):
     with open("/proc/vmstat", encoding="ascii") as file:
         values = dict(line.split() for line in file)
     return sum(int(values[name]) for name in names)
+
+
+def large_files(count, each):
+    """An ext4 image with so many files of so many MiB."""
+    path = os.path.join(place.BUILD, f"bench-files-{count}-{each}.img")
+    if not os.path.exists(path):
+        with tempfile.TemporaryDirectory(dir=place.BUILD) as tmp:
+            for number in range(count):
+                with open(os.path.join(tmp, str(number)), "wb") as file:
+                    file.write(os.urandom(each * MIB))
+            subprocess.run(["mke2fs", "-q", "-t", "ext4", "-b", "4096", *cost.FIXED, "-d", tmp,
+                            path + ".new", f"{count * each * 5 // 4}M"], check=True)
+        os.rename(path + ".new", path)
+    return path
 
 
 class Figure:

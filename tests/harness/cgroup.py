@@ -1,11 +1,13 @@
 """Memory that is short for real: a limit, and swap."""
 
+import contextlib
 import os
 import subprocess
 
 from . import place
 
 GROUP = "/sys/fs/cgroup/memory"
+BLOCKS = "/sys/fs/cgroup/blkio"
 
 
 class Skip(Exception):
@@ -34,11 +36,17 @@ class Group:
         with open(os.path.join(self.path, name), encoding="ascii") as file:
             return int(file.read())
 
+    def stat(self, *names):
+        """What memory.stat says of these."""
+        with open(os.path.join(self.path, "memory.stat"), encoding="ascii") as file:
+            values = dict(line.split() for line in file)
+        return [int(values[name]) for name in names]
+
     def __enter__(self):
-        subprocess.run(["dd", "if=/dev/zero", f"of={self.file}", "bs=1M", f"count={self.mib}",
-                        "status=none"], check=True)
-        os.chmod(self.file, 0o600)
         try:
+            subprocess.run(["dd", "if=/dev/zero", f"of={self.file}", "bs=1M",
+                            f"count={self.mib}", "status=none"], check=True)
+            os.chmod(self.file, 0o600)
             subprocess.run(["mkswap", self.file], check=True, stdout=subprocess.DEVNULL)
             subprocess.run(["swapon", self.file], check=True)
             os.mkdir(self.path)
@@ -51,4 +59,44 @@ class Group:
         if os.path.exists(self.path):
             os.rmdir(self.path)
         subprocess.run(["swapoff", self.file], check=False, stderr=subprocess.DEVNULL)
-        os.unlink(self.file)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.file)
+
+
+class Disk:
+    """A blkio cgroup (v1) for QEMUs: together they read so often in a second from build's disk.
+
+    Also from a swap file there.  What they write to that counts for nobody, and is not limited.
+    """
+
+    def __init__(self, name, reads):
+        self.reads = reads
+        self.path = f"{BLOCKS}/{name}.{os.getpid()}"
+        if os.geteuid() or not os.path.exists(f"{BLOCKS}/blkio.throttle.read_iops_device"):
+            raise Skip("needs root and blkio cgroups of version 1")
+
+    def run_there(self):
+        """As that of Group."""
+        return ["sh", "-c", f'echo $$ >{self.path}/cgroup.procs && exec "$@"', "sh"]
+
+    def __enter__(self):
+        number = os.stat(place.BUILD).st_dev
+        device = os.path.realpath(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}")
+        if not os.path.exists(device):
+            raise Skip(f"the file system of {place.BUILD} is on no block device")
+        if os.path.exists(os.path.join(device, "partition")):
+            device = os.path.dirname(device)
+        with open(os.path.join(device, "dev"), encoding="ascii") as file:
+            disk = file.read().strip()
+        os.mkdir(self.path)
+        try:
+            with open(f"{self.path}/blkio.throttle.read_iops_device", "w",
+                      encoding="ascii") as file:
+                file.write(f"{disk} {self.reads}")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        os.rmdir(self.path)

@@ -43,7 +43,7 @@ class Guest(Started):
     line; drive is an image that stays unchanged; options are more QEMU words;
     log is where the console goes; allow is a pattern of console lines that are
     no failure here.  With icount the clock of the guest, which needs smp=1, counts
-    instructions: one is a nanosecond.
+    instructions: one is a nanosecond.  code is how many MiB of translated code QEMU keeps.
     """
 
     # Learns of every guest of this process: booted(guest), said(guest, text), ends(guest).
@@ -53,7 +53,7 @@ class Guest(Started):
 
     def __init__(self, qemu, kernel, initrd, *, append="", cpu="max", smp=2,
                  memory="1G", drive=None, options=(), log, allow=None, icount=False,
-                 boot_timeout=120):
+                 boot_timeout=120, code=None):
         self.tmp = tempfile.mkdtemp(prefix="page_hva.")
         self.log = log
         self.boot_timeout = boot_timeout * PATIENCE
@@ -66,7 +66,8 @@ class Guest(Started):
         self.command_line = [
             qemu, "-nodefaults", "-display", "none", "-no-reboot",
             "-M", "s390-ccw-virtio", "-cpu", cpu,
-            "-accel", f"tcg,thread={'single' if icount else 'multi'}",
+            "-accel", f"tcg,thread={'single' if icount else 'multi'}" +
+            (f",tb-size={code}" if code else ""),
             "-smp", str(smp), "-m", memory,
             "-kernel", kernel, *(["-initrd", initrd] if initrd else []),
             "-append", f"panic=-1 {append}".strip() + f" PATIENCE={PATIENCE}" * (PATIENCE > 1),
