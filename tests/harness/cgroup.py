@@ -1,5 +1,6 @@
 """Memory that is short for real: a limit, and swap."""
 
+import contextlib
 import os
 import subprocess
 
@@ -34,11 +35,16 @@ class Group:
         with open(os.path.join(self.path, name), encoding="ascii") as file:
             return int(file.read())
 
+    def stat(self):
+        """memory.stat: {name: bytes or events}."""
+        with open(os.path.join(self.path, "memory.stat"), encoding="ascii") as file:
+            return {name: int(value) for name, value in (line.split() for line in file)}
+
     def __enter__(self):
-        subprocess.run(["dd", "if=/dev/zero", f"of={self.file}", "bs=1M", f"count={self.mib}",
-                        "status=none"], check=True)
-        os.chmod(self.file, 0o600)
         try:
+            subprocess.run(["dd", "if=/dev/zero", f"of={self.file}", "bs=1M",
+                            f"count={self.mib}", "status=none"], check=True)
+            os.chmod(self.file, 0o600)
             subprocess.run(["mkswap", self.file], check=True, stdout=subprocess.DEVNULL)
             subprocess.run(["swapon", self.file], check=True)
             os.mkdir(self.path)
@@ -51,4 +57,5 @@ class Group:
         if os.path.exists(self.path):
             os.rmdir(self.path)
         subprocess.run(["swapoff", self.file], check=False, stderr=subprocess.DEVNULL)
-        os.unlink(self.file)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.file)
