@@ -76,7 +76,7 @@ bench-faults: build ## what a guest pays for what was taken: faults, reads, grep
 bench-scale: build ## what grows with memory and vCPUs, in guest and host
 	@tests/bench host-scale scale
 
-.PHONY: check-host bench-host bench-p bench-cost bench-reach check-qtest check-controls check-fs check-debug check-kselftest check-selftests check-newest
+.PHONY: check-host bench-host bench-p bench-cost bench-reach bench-idle check-qtest check-controls check-fs check-debug check-kselftest check-selftests check-newest
 check-host: qemu ## put one defect at a time into QEMU; the tests must notice each
 	@tests/check-host
 bench-host: qemu ## what it costs the host to take blocks: ratios, and times of this machine
@@ -88,6 +88,8 @@ bench-cost: qemu initramfs ## what hot paths cost in Linux with and without the 
 	@tests/bench-cost
 bench-reach: build ## how much of a guest's clean file cache is volatile, in a Debian as well
 	@tests/bench-reach
+bench-idle: build ## how many idle Debians fit into 4 GiB, none of them swapped
+	@tests/bench-idle
 check-controls: install ## switch off each make_stable hook; a test must notice each
 	@tests/check-controls
 check-fs: install ## the stress on all file systems, under every policy

@@ -20,11 +20,17 @@ def without_huge_pages():
     ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)     # PR_SET_THP_DISABLE
 
 
-def ram(guest):
-    """(resident, swapped out) bytes of the guest's memory, without the rest of QEMU."""
+def ram_block(guest):
+    """(address in QEMU, size) of the guest's memory."""
     text = guest.qmp.command("x-query-ramblock")["human-readable-text"]
     words = next(line for line in text.splitlines() if "s390.ram" in line).split()
     _, _, size, first = (int(word, 16) for word in words if word.startswith("0x"))
+    return first, size
+
+
+def ram(guest):
+    """(resident, swapped out) bytes of the guest's memory, without the rest of QEMU."""
+    first, size = ram_block(guest)
     total, inside = {"Rss": 0, "Swap": 0}, False
     with open(f"/proc/{guest.process.pid}/smaps", encoding="ascii") as file:
         for line in file:

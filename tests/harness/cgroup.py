@@ -36,11 +36,10 @@ class Group:
         with open(os.path.join(self.path, name), encoding="ascii") as file:
             return int(file.read())
 
-    def stat(self, *names):
-        """What memory.stat says of these."""
+    def stat(self):
+        """memory.stat: {name: bytes or events}."""
         with open(os.path.join(self.path, "memory.stat"), encoding="ascii") as file:
-            values = dict(line.split() for line in file)
-        return [int(values[name]) for name in names]
+            return {name: int(value) for name, value in (line.split() for line in file)}
 
     def __enter__(self):
         try:
