@@ -100,7 +100,7 @@ check-kselftest: install ## the selftests of the series, and the kernel's KUnit 
 	@tests/check-kselftest
 check-selftests: install ## the kernel's own selftests of memory and files: none is worse with the series
 	@tests/check-selftests
-check-newest: build ## Linux 7.2 with the series: it boots, passes stress and KUnit
+check-newest: build ## Linux 7.2 and QEMU 10.2 with their series: stress, KUnit, bare metal, qtest
 	@tests/check-newest
 check-qtest: qemu ## run QEMU's own tests of s390x, with and without our patches
 	@tests/check-qtest

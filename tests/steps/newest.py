@@ -1,36 +1,52 @@
-"""The newest kernel: the same series, with what it has otherwise, is built and does the same.
+"""The newest kernel and the newest QEMU: the same series, with what they have otherwise.
 
-It is built in a directory of its own, so the tests of it are in a process of their own.
+Each is built in a directory of its own, so the tests of it are in a process of their own.
 """
 
 import os
 import sys
 
 from harness import place
-from . import build, configurations, stress
+from . import build, configurations, programs, stress
 
-SERIES = "7.2"
-BUILDS = [
-    (f"linux {SERIES}, patched", ["scripts/compose", "linux"]),
-    (f"kernel {SERIES} with KUnit", ["scripts/kernel", "newest", "base", "hva", "kunit"]),
-    (f"initramfs of {SERIES}", ["make", "initramfs"]),
-    (f"disk image of {SERIES}", ["scripts/image"]),
-]
+
+def stresses(report, title, *policies, **more):
+    for policy in policies:
+        with report.test(f"newest: {title}, stress, policy {policy}"):
+            stress.one(policy, 2, False, 1, name=f"newest-{policy}", hurry=True, **more)
+
+
+def linux(report, series):
+    build.some(report, [
+        (f"linux {series}, patched", ["scripts/compose", "linux"]),
+        (f"kernel {series} with KUnit", ["scripts/kernel", "newest", "base", "hva", "kunit"]),
+        (f"initramfs of {series}", ["make", "initramfs"]),
+        (f"disk image of {series}", ["scripts/image"]),
+    ])
+    stresses(report, f"linux {series}", "none", "always", "random",
+             kernel=place.kernel("newest"), append="kunit.enable=0")
+    configurations.kunit(report, "newest", "page_hva=on")
+
+
+def qemu(report, series):
+    build.some(report, [
+        (f"QEMU {series}, patched", ["make", "qemu"]),
+        (f"kernel for QEMU {series}", ["make", "linux"]),
+        (f"initramfs and disk image for QEMU {series}", ["make", "image"]),
+    ])
+    programs.bare(report)
+    programs.qtest(report)
+    stresses(report, f"QEMU {series}", "none", "always", "random")
+
+
+NEWEST = [("LINUX_SERIES", "7.2", linux), ("QEMU_SERIES", "10.2", qemu)]
 
 
 def newest(report):
-    if os.environ.get("LINUX_SERIES") == SERIES:
-        here(report)
-    else:
-        report.tap("", ["env", f"LINUX_SERIES={SERIES}", sys.executable,
+    for variable, series, here in NEWEST:
+        if os.environ.get(variable) == series:
+            here(report, series)
+            return
+    for variable, series, _ in NEWEST:
+        report.tap("", ["env", f"{variable}={series}", sys.executable,
                         os.path.join(place.ROOT, "tests/check-newest")])
-
-
-def here(report):
-    build.some(report, BUILDS)
-    kernel = place.kernel("newest")
-    for policy in ("none", "always", "random"):
-        with report.test(f"newest: linux {SERIES}, stress, policy {policy}"):
-            stress.one(policy, 2, False, 1, name=f"newest-{policy}", kernel=kernel,
-                       append="kunit.enable=0", hurry=True)
-    configurations.kunit(report, "newest", "page_hva=on")
