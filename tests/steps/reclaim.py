@@ -128,7 +128,7 @@ def gone_first(guest, shrink, parts, rounds, share=1):
         shrink(guest, gone // parts - SLACK)
         left, rest = volatile(guest)
         if left < live - SLACK:
-            # What kcompactd has moved meanwhile is stable until it was left alone.
+            # What kcompactd has moved meanwhile is stable until it has been left alone.
             time.sleep(PAUSE)
             left, rest = volatile(guest)
         assert left >= live - SLACK, \
@@ -159,6 +159,18 @@ def shortage(guest, report):
             # Slabs and the CPUs' stocks of free pages give something, too.
             gone_first(guest, exhaust, 2, 1, share=0.75)
         guest.run("rm -f /tmp/full/big")
+
+
+def moved(guest, report):
+    with report.test("reclaim: what compaction has moved turns volatile again"):
+        where = os.path.dirname(FILE)
+        # Each other page of a file of 16 MiB is dropped, and the rest moves together.
+        text = guest.run(f"cost prepare {where} migrate && echo 1 >/proc/sys/vm/drop_caches && "
+                         f"cost run {where} migrate 1 1", timeout=120)
+        pages = int(re.search(r"pass (\d+)", text)[1])
+        assert pages > 1024, f"only {pages} pages were moved"
+        live, _ = volatile(guest)
+        assert live > 2048 - SLACK, f"{pages} pages were moved, and {live} of 2048 are volatile"
 
 
 def refaults(guest, report):
@@ -337,6 +349,7 @@ def reclaim(report, kernel=None, append=""):
         setup(guest)
         limits(guest, report)
         shortage(guest, report)
+        moved(guest, report)
         refaults(guest, report)
         major_faults(guest, report)
         interfaces(guest, report)
