@@ -18,7 +18,7 @@ LOADS = {
     "fork": 300, "exec-static": 20, "exec-dynamic": 5, "compile": 3,
     "splice": 40, "sendfile": 20, "mlock": 30, "uncached": 12,
     "open": 800, "overwrite": 4000, "tmpfs": 8, "truncate": 20, "writeback": 6,
-    "swap-zram": 1, "swap-cache": 1, "migrate": 2,
+    "swap-zram": 1, "swap-cache": 1,
 }
 # What needs a kernel with configs/bench.config.
 NEEDS_NET = ["sendfile"]
