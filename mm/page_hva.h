@@ -67,8 +67,7 @@ static __always_inline bool __must_check page_hva_make_stable(struct folio *foli
 /* A folio turns volatile when it has been left alone for some seconds. */
 static __always_inline void page_hva_make_volatile(struct folio *folio)
 {
-	if (page_hva_enabled() &&
-	    (!folio_test_swapbacked(folio) || folio_test_swapcache(folio)))
+	if (page_hva_enabled())
 		__page_hva_make_volatile(folio);
 }
 
@@ -172,8 +171,9 @@ static __always_inline int page_hva_copy(struct page *to, struct page *from,
 
 /*
  * A free page may as well stay volatile: the flag means for a free page that the
- * host may have it, and arch_alloc_page() makes it stable.  But not if free pages
- * are touched, or if a change bit would make the host preserve it.
+ * host may have it, and arch_alloc_page() makes it stable.  That saves an ESSA,
+ * and mm/page_hva/unused.c another one.  But not if free pages are touched, or if
+ * a change bit would make the host preserve it.
  */
 static __always_inline bool page_hva_must_free_stable(void)
 {

@@ -274,7 +274,7 @@ NOKPROBE_SYMBOL(page_hva_try_volatile);
  * __page_hva_end_read - slow path of page_hva_end_read()
  * @folio: the folio; the caller has its lock, and sets PG_uptodate next
  *
- * If somebody has a reference to it, it turns volatile later: folio_add_lru()
+ * If somebody has a reference to it, it turns volatile later: filemap_add_folio()
  * has said so.
  *
  * Context: Any.

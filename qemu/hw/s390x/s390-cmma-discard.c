@@ -235,7 +235,8 @@ static int cmma_finish_run(S390CmmaState *s, const CmmaBatch *batch,
 
 /*
  * The first block in [@gfn, @end) whose state is that of the batch, or @end.
- * CPUs are stopped meanwhile, so this looks at a word of states at a time.
+ * CPUs are stopped meanwhile, so this looks at a word of states at a time. Only
+ * migration may change one of them now, and none of the bits in @mask.
  */
 static uint64_t cmma_skip(S390CmmaState *s, const CmmaBatch *batch,
                           uint64_t gfn, uint64_t end)
@@ -442,7 +443,10 @@ S390CmmaDiscardInfo *qmp_x_s390_cmma_discard(S390CmmaDiscardWhat what,
         return NULL;
     }
 
-    /* While CPUs run: most of what is taken is not written again meanwhile */
+    /*
+     * While CPUs and devices run, as it takes time. What is written after this
+     * is in the log again, where s390_written_clear() and _test() find it.
+     */
     s390_written_harvest();
     start = get_clock();
     if (!cmma_stop(machine, errp)) {
