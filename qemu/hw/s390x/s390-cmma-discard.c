@@ -75,8 +75,7 @@ void cmma_work_flush(CPUState *cs, run_on_cpu_data data)
     }
 }
 
-/* Whether the host may take the frame without I/O */
-static bool cmma_may_take(S390CmmaState *s, uint64_t gfn, uint8_t state)
+bool cmma_may_take(S390CmmaState *s, uint64_t gfn, uint8_t state)
 {
     if (cmma_absent(state)) {
         return false;
@@ -173,19 +172,15 @@ typedef struct CmmaBatch {
     Stat64 *counter; /* may be NULL */
 } CmmaBatch;
 
-/* What a command may still take, until when, and what it has taken */
-typedef struct CmmaQuota {
-    uint64_t count;
-    int64_t end;
-    uint64_t taken;
-} CmmaQuota;
-
 /*
  * How many neighbours are taken before the clock is looked at. If the disk of
  * the page file fills up, all but the last run is paged out, and only that run
  * is wasted space.
  */
 #define CMMA_RUN_MAX 512
+
+/* The same while there is nothing to take: to look at a block is quick */
+#define CMMA_LOOKED 64
 
 static bool cmma_has_frame(S390CmmaState *s, uint64_t gfn, uint8_t state)
 {
@@ -276,6 +271,7 @@ static int cmma_take_range(S390CmmaState *s, const CmmaBatch *batch,
             uint8_t state = qatomic_read(&s->state[gfn]);
 
             if ((state & batch->mask) != batch->usage ||
+                (quota->min_age && cmma_age(s, gfn) < quota->min_age) ||
                 (batch->may && !batch->may(s, gfn, state))) {
                 break;
             }
@@ -287,11 +283,12 @@ static int cmma_take_range(S390CmmaState *s, const CmmaBatch *batch,
         }
         quota->taken += gfn - first;
         quota->count -= gfn - first;
-        if (quota->taken && get_clock() >= quota->end) {
-            quota->count = 0;
-        }
         if (gfn < most) {
             gfn++; /* this one was looked at */
+        }
+        if ((quota->taken || (quota->strict && !(gfn % CMMA_LOOKED))) &&
+            get_clock() >= quota->end) {
+            quota->count = 0;
         }
     }
     *hand = gfn;
@@ -418,29 +415,19 @@ static bool cmma_stop(bool machine, Error **errp)
     return true;
 }
 
-S390CmmaDiscardInfo *qmp_x_s390_cmma_discard(S390CmmaDiscardWhat what,
-                                             bool has_count, uint64_t count,
-                                             bool has_limit_us,
-                                             uint32_t limit_us,
-                                             Error **errp)
+bool cmma_discard(S390CmmaState *s, S390CmmaDiscardWhat what, CmmaQuota *quota,
+                  Error **errp)
 {
     const bool machine = what == S390_CMMA_DISCARD_WHAT_EVICT ||
                          what == S390_CMMA_DISCARD_WHAT_AGE;
     const bool running = runstate_is_running();
-    S390CmmaState *s = s390_cmma;
-    S390CmmaDiscardInfo *info;
-    CmmaQuota quota = { has_count ? count : UINT64_MAX, INT64_MAX };
     CPUState *cs;
     int64_t start;
     int ret = 0;
     ERRP_GUARD();
 
-    if (!s || !tcg_enabled()) {
-        error_setg(errp, "Blocks can be discarded only with accel=tcg");
-        return NULL;
-    }
     if (!cmma_what_possible(s, what, errp)) {
-        return NULL;
+        return false;
     }
 
     /*
@@ -450,37 +437,57 @@ S390CmmaDiscardInfo *qmp_x_s390_cmma_discard(S390CmmaDiscardWhat what,
     s390_written_harvest();
     start = get_clock();
     if (!cmma_stop(machine, errp)) {
-        return NULL;
+        return false;
     }
     s->stops++;
-    info = g_new0(S390CmmaDiscardInfo, 1);
-    info->vcpus_stopped = cmma_vcpus_stopped();
+    quota->vcpus_stopped = cmma_vcpus_stopped();
     /* Not earlier: pausing drops the BQL, and a migration can go on */
     if (cmma_migration_freezes()) {
         error_setg(errp, "Guest memory cannot be discarded while it migrates");
     } else {
-        if (has_limit_us) {
-            quota.end = get_clock() + limit_us * (int64_t)SCALE_US;
-        }
+        quota->end = quota->limit_ns ? get_clock() + quota->limit_ns
+                                     : INT64_MAX;
         WITH_QEMU_LOCK_GUARD(&s->content_lock) {
-            ret = cmma_take_all(s, what, &quota);
+            ret = cmma_take_all(s, what, quota);
         }
         /* The work is done before the CPU runs the guest again */
         CPU_FOREACH(cs) {
             async_run_on_cpu(cs, cmma_flush_tlb, RUN_ON_CPU_NULL);
         }
     }
-    info->discarded = quota.taken;
-    info->vcpus_stopped = info->vcpus_stopped && cmma_vcpus_stopped();
-    info->elapsed_ns = get_clock() - start;
+    quota->vcpus_stopped = quota->vcpus_stopped && cmma_vcpus_stopped();
+    quota->elapsed_ns = get_clock() - start;
     cmma_start(machine && running);
     if (ret) {
         error_setg_errno(errp, -ret, "Paging out ended after %" PRIu64
-                         " blocks", info->discarded);
+                         " blocks", quota->taken);
     }
-    if (*errp) {
-        g_free(info);
+    return !*errp;
+}
+
+S390CmmaDiscardInfo *qmp_x_s390_cmma_discard(S390CmmaDiscardWhat what,
+                                             bool has_count, uint64_t count,
+                                             bool has_limit_us,
+                                             uint32_t limit_us,
+                                             Error **errp)
+{
+    S390CmmaDiscardInfo *info;
+    /* No time at all is nearly that */
+    CmmaQuota quota = {
+        .count = has_count ? count : UINT64_MAX,
+        .limit_ns = has_limit_us ? MAX(limit_us * (int64_t)SCALE_US, 1) : 0,
+    };
+
+    if (!s390_cmma || !tcg_enabled()) {
+        error_setg(errp, "Blocks can be discarded only with accel=tcg");
         return NULL;
     }
+    if (!cmma_discard(s390_cmma, what, &quota, errp)) {
+        return NULL;
+    }
+    info = g_new0(S390CmmaDiscardInfo, 1);
+    info->discarded = quota.taken;
+    info->vcpus_stopped = quota.vcpus_stopped;
+    info->elapsed_ns = quota.elapsed_ns;
     return info;
 }

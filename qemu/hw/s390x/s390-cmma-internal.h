@@ -33,6 +33,52 @@
 /* What poisoned blocks are filled with */
 #define CMMA_POISON                 0xd1
 
+/* How long ago a block was used, in generations, is known up to this */
+#define CMMA_AGE_MAX                254
+
+/* What policy "pressure" has taken, and how it went */
+typedef struct CmmaPressureStats {
+    uint64_t episodes;
+    uint64_t stalls;
+    uint64_t exhausted;
+    uint64_t refused;
+    uint64_t taken_unused;
+    uint64_t taken_volatile;
+    uint64_t longest_ns;
+} CmmaPressureStats;
+
+/* Policy "pressure"; BQL, but for what CPUs write and read */
+typedef struct CmmaPressure {
+    /* Properties; the first one is NULL for the cgroup of QEMU itself */
+    char *cgroup;
+    uint64_t low;
+    uint64_t high;
+    uint32_t stall_us;
+
+    /* NULL unless this is the policy */
+    QEMUTimer *timer;
+    char *own_cgroup;
+    int stall_fd;
+    guint stall_source;
+
+    /* When blocks were used last; CPUs write it, and nothing depends on it */
+    uint8_t *used;
+    uint8_t generation;
+    int64_t generation_ms;
+
+    bool warned;
+    bool stalled;
+    bool acting;
+    bool exhausted;
+    S390CmmaPressureReason reason;
+    uint64_t unused_left;
+    uint64_t round;         /* blocks that are still to be taken in this one */
+    uint8_t min_age;
+    uint64_t left;
+    CmmaPressureStats before;
+    CmmaPressureStats stats;
+} CmmaPressure;
+
 OBJECT_DECLARE_TYPE(S390CmmaState, S390CmmaClass, S390_CMMA)
 
 struct S390CmmaState {
@@ -45,6 +91,7 @@ struct S390CmmaState {
     bool poison;
     bool guest_discard;
     char *page_file;
+    bool requires_discard;
 
     S390SKeysState *skeys;
 
@@ -65,6 +112,8 @@ struct S390CmmaState {
 
     /* Where the search for blocks of each usage goes on; content_lock */
     uint64_t hand[4];
+
+    CmmaPressure pressure;
 
     /* Blocks whose frame is a mapping of the page file */
     int page_fd;
@@ -120,6 +169,22 @@ static inline bool cmma_traps(S390CmmaState *s, uint8_t state)
     return cmma_absent(state) ||
            (s->strict_unused == S390_CMMA_STRICT_UNUSED_ALL &&
             (state & S390_CMMA_USAGE) == S390_CMMA_UNUSED);
+}
+
+/* The guest has just used a block, as far as the host can see */
+static inline void cmma_note_use(S390CmmaState *s, uint64_t gfn)
+{
+    uint8_t *used = qatomic_read(&s->pressure.used);
+
+    if (unlikely(used) && gfn < s->ram_blocks) {
+        qatomic_set(&used[gfn], qatomic_read(&s->pressure.generation));
+    }
+}
+
+/* Generations since the block was used; only with policy "pressure" */
+static inline uint8_t cmma_age(S390CmmaState *s, uint64_t gfn)
+{
+    return s->pressure.generation - qatomic_read(&s->pressure.used[gfn]);
 }
 
 static inline void *cmma_host(S390CmmaState *s, uint64_t gfn)
@@ -180,5 +245,44 @@ bool cmma_policy_discards(S390CmmaState *s);
 /* Safe work on the block whose number is @data: no CPU is in cpu_exec() */
 void cmma_work_flush(CPUState *cs, run_on_cpu_data data);
 void cmma_work_discard(CPUState *cs, run_on_cpu_data data);
+
+/* What may be taken, until when, and what was */
+typedef struct CmmaQuota {
+    uint64_t count;         /* what is left of it: nothing more was found */
+    int64_t limit_ns;       /* CPUs stay stopped for so long; 0: any time */
+    bool strict;            /* also while nothing has been found */
+    uint8_t min_age;        /* of volatile blocks */
+    uint64_t taken;
+    bool vcpus_stopped;
+    int64_t elapsed_ns;
+    int64_t end;            /* for the search itself */
+} CmmaQuota;
+
+/* Whether the host may take the frame without I/O */
+bool cmma_may_take(S390CmmaState *s, uint64_t gfn, uint8_t state);
+/* Stop the CPUs once and take blocks */
+bool cmma_discard(S390CmmaState *s, S390CmmaDiscardWhat what, CmmaQuota *quota,
+                  Error **errp);
+
+/* How much memory the host has left, s390-cmma-room.c: */
+
+typedef struct CmmaRoom {
+    bool known;
+    uint64_t left;          /* bytes */
+    uint64_t used;          /* of what has the least left */
+} CmmaRoom;
+
+CmmaRoom cmma_room(const char *cgroup);
+/* The directory of QEMU's own memory cgroup, or NULL */
+char *cmma_own_cgroup(void);
+/* Bytes of QEMU itself */
+uint64_t cmma_own_resident(void);
+/* What has G_IO_PRI when of two seconds somebody waited for so long, or -1 */
+int cmma_stall_open(const char *cgroup, uint32_t stall_us, Error **errp);
+
+/* Discarding when memory is short, s390-cmma-pressure.c: */
+
+bool cmma_pressure_start(S390CmmaState *s, Error **errp);
+void cmma_pressure_stop(S390CmmaState *s);
 
 #endif

@@ -5,6 +5,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/units.h"
 #include "qapi/error.h"
 #include "qapi/qapi-builtin-visit.h"
 #include "qapi/qapi-commands-machine-target.h"
@@ -38,6 +39,28 @@ static S390CmmaPages *cmma_pages(S390CmmaState *s, const uint64_t *count)
         pages->pz = count[S390_CMMA_POT_VOLATILE | S390_CMMA_ZERO];
     }
     return pages;
+}
+
+static S390CmmaPressure *cmma_pressure_info(S390CmmaState *s)
+{
+    const CmmaPressure *p = &s->pressure;
+    S390CmmaPressure *info;
+
+    if (!p->timer) {
+        return NULL;
+    }
+    info = g_new0(S390CmmaPressure, 1);
+    info->left = p->left;
+    info->acting = p->acting;
+    info->exhausted = p->exhausted;
+    info->episodes = p->stats.episodes;
+    info->times_exhausted = p->stats.exhausted;
+    info->times_refused = p->stats.refused;
+    info->stalls = p->stats.stalls;
+    info->taken_unused = p->stats.taken_unused;
+    info->taken_volatile = p->stats.taken_volatile;
+    info->longest_ns = p->stats.longest_ns;
+    return info;
 }
 
 S390CmmaInfo *qmp_x_query_s390_cmma(bool has_map, bool map, Error **errp)
@@ -84,6 +107,7 @@ S390CmmaInfo *qmp_x_query_s390_cmma(bool has_map, bool map, Error **errp)
     info->paged_out = stat64_get(&s->paged_out);
     info->paged_in = stat64_get(&s->paged_in);
     info->stops = s->stops;
+    info->pressure = cmma_pressure_info(s);
     return info;
 }
 
@@ -122,6 +146,23 @@ void hmp_info_cmma_stats(Monitor *mon, const QDict *qdict)
     monitor_printf(mon, "paged out: %" PRIu64 "\n", info->paged_out);
     monitor_printf(mon, "paged in: %" PRIu64 "\n", info->paged_in);
     monitor_printf(mon, "stops: %" PRIu64 "\n", info->stops);
+    if (info->pressure) {
+        const S390CmmaPressure *p = info->pressure;
+
+        monitor_printf(mon, "pressure: %s, %" PRIu64 " MiB left\n",
+                       p->acting ? "taking" : p->exhausted ?
+                       "nothing to take" : "watching", p->left / MiB);
+        monitor_printf(mon, "pressure episodes: %" PRIu64 "\n", p->episodes);
+        monitor_printf(mon, "pressure episodes with too little to take: %"
+                       PRIu64 "\n", p->times_exhausted);
+        monitor_printf(mon, "pressure stalls: %" PRIu64 "\n", p->stalls);
+        monitor_printf(mon, "pressure refused: %" PRIu64 "\n",
+                       p->times_refused);
+        monitor_printf(mon, "pressure unused taken: %" PRIu64 "\n",
+                       p->taken_unused);
+        monitor_printf(mon, "pressure volatile taken: %" PRIu64 "\n",
+                       p->taken_volatile);
+    }
 }
 
 void hmp_cmma_discard(Monitor *mon, const QDict *qdict)

@@ -10,6 +10,8 @@
  *
  *   s390-cmma-monitor.c
  *   s390-cmma.c            ESSA, accesses, reset, properties
+ *   s390-cmma-pressure.c   discarding when memory is short
+ *   s390-cmma-room.c       how much the host has left
  *   s390-cmma-discard.c, s390-cmma-stattrib.c
  *   s390-cmma-kvm.c        what Linux KVM does instead
  *   s390-cmma-state.c      the state byte of a block
@@ -19,7 +21,9 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/units.h"
 #include "qapi/error.h"
+#include "qapi/visitor.h"
 #include "exec/memory.h"
 #include "hw/boards.h"
 #include "hw/qdev-properties.h"
@@ -58,6 +62,7 @@ int s390_cmma_access(hwaddr addr, uint64_t *tec)
     do {
         state = qatomic_read(&s->state[gfn]);
         if (likely(!cmma_traps(s, state))) {
+            cmma_note_use(s, gfn);
             return 0;
         }
         switch (state & S390_CMMA_USAGE) {
@@ -143,6 +148,9 @@ uint8_t s390_cmma_essa(CPUState *cs, hwaddr addr, unsigned int op)
     if (gfn < s->ram_blocks) {
         bool may_go = op == ESSA_SET_VOLATILE || op == ESSA_SET_POT_VOLATILE;
 
+        if (may_go) {
+            cmma_note_use(s, gfn);
+        }
         if (cmma_traps(s, new) && !cmma_traps(s, old)) {
             async_safe_run_on_cpu(cs, cmma_work_flush,
                                   RUN_ON_CPU_HOST_ULONG(gfn));
@@ -201,24 +209,47 @@ static bool s390_cmma_check_properties(S390CmmaState *s, Error **errp)
     if (s->page_file && !cmma_can_page_out(s, errp)) {
         return false;
     }
+    if (s->pressure.low > s->pressure.high) {
+        error_setg(errp, "Property 'pressure-low' must not be above "
+                   "'pressure-high': blocks are taken when less than the "
+                   "former is left, until the latter is");
+        return false;
+    }
     if (s->policy == S390_CMMA_POLICY_NONE && !s->guest_discard) {
         return true;
     }
     return cmma_can_discard(s, errp);
 }
 
-/* From now on, no device that pins guest memory can be added */
+/* From now on, no device that pins guest memory can be added, or it can */
 static bool s390_cmma_require_discard(S390CmmaState *s, Error **errp)
 {
     bool discards = s->guest_discard || s->policy == S390_CMMA_POLICY_ALWAYS ||
-                    s->policy == S390_CMMA_POLICY_RANDOM;
+                    s->policy == S390_CMMA_POLICY_RANDOM ||
+                    s->policy == S390_CMMA_POLICY_PRESSURE;
+    bool requires = (discards && !s->poison) || s->page_file;
 
-    if (((discards && !s->poison) || s->page_file) &&
-        ram_block_discard_require(true)) {
+    if (requires != s->requires_discard &&
+        ram_block_discard_require(requires)) {
         error_setg(errp, "Discarding of guest memory is disabled");
         return false;
     }
+    s->requires_discard = requires;
     return true;
+}
+
+/* Make the policy the one that works, before the machine runs or later */
+static bool s390_cmma_apply_policy(S390CmmaState *s, Error **errp)
+{
+    if (!s390_cmma_check_properties(s, errp) ||
+        !s390_cmma_require_discard(s, errp)) {
+        return false;
+    }
+    if (s->policy != S390_CMMA_POLICY_PRESSURE) {
+        cmma_pressure_stop(s);
+        return true;
+    }
+    return cmma_pressure_start(s, errp);
 }
 
 static void s390_cmma_realize(DeviceState *dev, Error **errp)
@@ -233,8 +264,8 @@ static void s390_cmma_realize(DeviceState *dev, Error **errp)
     s->ram_blocks = memory_region_size(s->ram) / TARGET_PAGE_SIZE;
     s->blocks = s390_get_memory_limit(S390_CCW_MACHINE(ms)) / TARGET_PAGE_SIZE;
 
-    if (!s390_cmma_check_properties(s, errp) ||
-        !s390_cmma_require_discard(s, errp)) {
+    s->pressure.stall_fd = -1;
+    if (!s390_cmma_apply_policy(s, errp)) {
         return;
     }
     if (s->poison) {
@@ -267,7 +298,24 @@ static int s390_cmma_get_policy(Object *obj, Error **errp)
 
 static void s390_cmma_set_policy(Object *obj, int value, Error **errp)
 {
-    S390_CMMA(obj)->policy = value;
+    S390CmmaState *s = S390_CMMA(obj);
+    S390CmmaPolicy old = s->policy;
+    Error *err = NULL;
+
+    if (value != old && (value == S390_CMMA_POLICY_KVM ||
+                         old == S390_CMMA_POLICY_KVM) &&
+        qdev_is_realized(DEVICE(obj))) {
+        error_setg(errp, "Policy 'kvm' can only be chosen at start: the guest "
+                   "was told what kind of host this is");
+        return;
+    }
+    s->policy = value;
+    if (qdev_is_realized(DEVICE(obj)) && !s390_cmma_apply_policy(s, &err)) {
+        error_propagate(errp, err);
+        s->policy = old;
+        /* It worked before, and only a device that came since can forbid it */
+        s390_cmma_require_discard(s, NULL);
+    }
 }
 
 static int s390_cmma_get_strict(Object *obj, Error **errp)
@@ -280,12 +328,36 @@ static void s390_cmma_set_strict(Object *obj, int value, Error **errp)
     S390_CMMA(obj)->strict_unused = value;
 }
 
+/* What can be changed while policy "pressure" works */
+static void s390_cmma_get_size(Object *obj, Visitor *v, const char *name,
+                               void *opaque, Error **errp)
+{
+    uint64_t value = *(uint64_t *)((char *)obj + (uintptr_t)opaque);
+
+    visit_type_size(v, name, &value, errp);
+}
+
+static void s390_cmma_set_size(Object *obj, Visitor *v, const char *name,
+                               void *opaque, Error **errp)
+{
+    S390CmmaState *s = S390_CMMA(obj);
+    uint64_t *size = (uint64_t *)((char *)obj + (uintptr_t)opaque);
+    uint64_t old = *size;
+
+    if (visit_type_size(v, name, size, errp) &&
+        qdev_is_realized(DEVICE(obj)) && !s390_cmma_check_properties(s, errp)) {
+        *size = old;
+    }
+}
+
 static const Property s390_cmma_props[] = {
     DEFINE_PROP_UINT64("seed", S390CmmaState, seed, 0),
     DEFINE_PROP_UINT8("percent", S390CmmaState, percent, 50),
     DEFINE_PROP_BOOL("poison", S390CmmaState, poison, false),
     DEFINE_PROP_BOOL("guest-discard", S390CmmaState, guest_discard, false),
     DEFINE_PROP_STRING("page-file", S390CmmaState, page_file),
+    DEFINE_PROP_STRING("pressure-cgroup", S390CmmaState, pressure.cgroup),
+    DEFINE_PROP_UINT32("pressure-stall", S390CmmaState, pressure.stall_us, 0),
 };
 
 static void s390_cmma_class_init(ObjectClass *oc, void *data)
@@ -302,14 +374,27 @@ static void s390_cmma_class_init(ObjectClass *oc, void *data)
     object_class_property_add_enum(oc, "strict-unused", "S390CmmaStrictUnused",
                                    &S390CmmaStrictUnused_lookup,
                                    s390_cmma_get_strict, s390_cmma_set_strict);
+    object_class_property_add(oc, "pressure-low", "size", s390_cmma_get_size,
+        s390_cmma_set_size, NULL,
+        (void *)offsetof(S390CmmaState, pressure.low));
+    object_class_property_add(oc, "pressure-high", "size", s390_cmma_get_size,
+        s390_cmma_set_size, NULL,
+        (void *)offsetof(S390CmmaState, pressure.high));
     /* Reason: Can only be instantiated one time (internally) */
     dc->user_creatable = false;
+}
+
+static void s390_cmma_init(Object *obj)
+{
+    S390_CMMA(obj)->pressure.low = 32 * MiB;
+    S390_CMMA(obj)->pressure.high = 64 * MiB;
 }
 
 static const TypeInfo s390_cmma_info = {
     .name          = TYPE_S390_CMMA,
     .parent        = TYPE_S390_STATTRIB,
     .instance_size = sizeof(S390CmmaState),
+    .instance_init = s390_cmma_init,
     .class_init    = s390_cmma_class_init,
     .class_size    = sizeof(S390CmmaClass),
 };

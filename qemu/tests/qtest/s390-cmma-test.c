@@ -11,10 +11,12 @@
 #include "qemu/osdep.h"
 #include <glib/gstdio.h>
 #include "qemu/host-utils.h"
+#include "qemu/units.h"
 #include "libqtest.h"
 #include "qobject/qdict.h"
 #include "qobject/qlist.h"
 #include "qobject/qnum.h"
+#include "qobject/qstring.h"
 
 #define BLOCK_SIZE      4096
 #define BLOCKS          4096            /* 16 MiB */
@@ -343,6 +345,13 @@ static const BadOptions bad_options[] = {
       SHARED_RAM, "cannot be discarded" },
     { "page-file/shared-memory", "-global s390-cmma.page-file=%s/pages "
       SHARED_RAM, "cannot be paged out" },
+    { "pressure/shared-memory", "-global s390-cmma.policy=pressure "
+      SHARED_RAM, "cannot be discarded" },
+    { "pressure/marks", "-global s390-cmma.policy=pressure "
+      "-global s390-cmma.pressure-low=65M", "'pressure-high'" },
+    { "pressure/no-size", "-global s390-cmma.pressure-low=much", "pressure-low" },
+    { "pressure/no-cgroup", "-global s390-cmma.policy=pressure "
+      "-global s390-cmma.pressure-cgroup=%s/none", "not a directory" },
 };
 
 static void test_bad_options(const void *data)
@@ -770,6 +779,254 @@ static void test_policy(void)
     g_assert_cmphex(taken_by_policy(two), !=, first);
 }
 
+/* Policy "pressure", with files like those of a cgroup, of version 1 or 2: */
+
+#define GROUP_LIMIT (64 * MiB)
+#define PRESSURE    "-global s390-cmma.policy=pressure " \
+                    "-global s390-cmma.pressure-low=1M " \
+                    "-global s390-cmma.pressure-high=1M " \
+                    "-global s390-cmma.pressure-cgroup=%s/group/inner"
+#define DEVICE      "/machine/s390-storage_attributes"
+
+/* A file of the cgroup, or of the one above it; NULL: none */
+static void group_file(const char *directory, const char *name,
+                       const char *text)
+{
+    g_autofree char *path = g_build_filename(scratch, directory, name, NULL);
+
+    g_unlink(path);
+    if (text) {
+        /* Whoever reads it at this moment finds the old one, or this */
+        g_assert_true(g_file_set_contents(path, text, -1, NULL));
+    }
+}
+
+/* So many bytes are left to the cgroup, of which @cache is used for files */
+static void group_left(uint64_t left, uint64_t cache)
+{
+    g_autofree char *limit = g_strdup_printf("%" PRIu64 "\n",
+                                             (uint64_t)GROUP_LIMIT);
+    g_autofree char *usage = g_strdup_printf("%" PRIu64 "\n",
+                                             GROUP_LIMIT + cache - left);
+    g_autofree char *stat = g_strdup_printf("cache 1\ntotal_inactive_file %"
+                                            PRIu64 "\nunevictable 2\n",
+                                            cache);
+
+    group_file("group/inner", "memory.limit_in_bytes", limit);
+    group_file("group/inner", "memory.stat", stat);
+    group_file("group/inner", "memory.usage_in_bytes", usage);
+}
+
+static void make_group(void)
+{
+    g_autofree char *path = g_build_filename(scratch, "group/inner", NULL);
+
+    g_assert_cmpint(g_mkdir_with_parents(path, 0700), ==, 0);
+}
+
+static void remove_group(void)
+{
+    static const char *const directories[] = { "group/inner", "group" };
+    static const char *const names[] = {
+        "memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat",
+        "memory.current", "memory.max", "memory.high",
+    };
+
+    for (int i = 0; i < ARRAY_SIZE(directories); i++) {
+        g_autofree char *path = g_build_filename(scratch, directories[i], NULL);
+
+        for (int j = 0; j < ARRAY_SIZE(names); j++) {
+            group_file(directories[i], names[j], NULL);
+        }
+        g_assert_cmpint(g_rmdir(path), ==, 0);
+    }
+}
+
+/* UINT64_MAX without that policy */
+static uint64_t pressure(QTestState *qts, const char *name)
+{
+    QDict *info = query(qts), *some = qdict_get_qdict(info, "pressure");
+    uint64_t value = some ? qnum_get_uint(qobject_to(QNum,
+                                                     qdict_get(some, name)))
+                          : UINT64_MAX;
+
+    qobject_unref(info);
+    return value;
+}
+
+static uint64_t wait_for_pressure(QTestState *qts, const char *name,
+                                  uint64_t least, uint64_t most)
+{
+    for (;;) {
+        uint64_t value = pressure(qts, name);
+
+        if (value >= least && value <= most) {
+            return value;
+        }
+        g_usleep(1000);
+    }
+}
+
+static void assert_not_set(QTestState *qts, const char *name, QObject *value,
+                           const char *why)
+{
+    QDict *error = qtest_qmp_assert_failure_ref(qts,
+        "{'execute': 'qom-set', 'arguments': {'path': %s, 'property': %s, "
+        "'value': %p}}", DEVICE, name, value);
+
+    g_test_message("%s", qdict_get_str(error, "desc"));
+    g_assert_nonnull(strstr(qdict_get_str(error, "desc"), why));
+    qobject_unref(error);
+}
+
+static void assert_policy_not_set(QTestState *qts, const char *policy,
+                                  const char *why)
+{
+    assert_not_set(qts, "policy", QOBJECT(qstring_from_str(policy)), why);
+}
+
+static void set_policy(QTestState *qts, const char *policy)
+{
+    qtest_qmp_assert_success(qts,
+        "{'execute': 'qom-set', 'arguments': {'path': %s, "
+        "'property': 'policy', 'value': %s}}", DEVICE, policy);
+}
+
+/* It takes all there is, unused blocks first, says so, and takes no more */
+static void test_pressure(void)
+{
+    QTestState *qts;
+    QDict *event, *data;
+
+    make_group();
+    group_left(2 * MiB, 0);
+    qts = start(PRESSURE);
+    essa_range(qts, VOLATILE, 512, 200);
+    essa_range(qts, UNUSED, 1024, 20);
+    essa(qts, STABLE, 2048);
+    wait_for_pressure(qts, "left", 2 * MiB, 2 * MiB);
+    g_assert_cmpuint(counter(qts, "stops"), ==, 0);
+
+    group_left(MiB - 1, 8 * MiB);
+    event = qtest_qmp_eventwait_ref(qts, "S390_CMMA_PRESSURE");
+    data = qdict_get_qdict(event, "data");
+    g_assert_cmpstr(qdict_get_str(data, "reason"), ==, "room");
+    g_assert_cmpint(qdict_get_int(data, "unused"), ==, 20);
+    g_assert_cmpint(qdict_get_int(data, "volatile"), ==, 200);
+    g_assert_true(qdict_get_bool(data, "exhausted"));
+    qobject_unref(event);
+    g_assert_cmpuint(pages_in(qts, "vr"), ==, 0);
+    g_assert_cmpuint(pages_in(qts, "ur"), ==, 0);
+    g_assert_cmpuint(counter(qts, "discards"), ==, 220);
+    g_assert_cmphex(state_of(qts, 2048), ==, SR);
+
+    /* With nothing to take, no CPU is stopped */
+    wait_for_pressure(qts, "times-exhausted", 2, UINT64_MAX);
+    g_assert_cmpuint(pressure(qts, "episodes"), >, 1);
+    event = query(qts);
+    g_assert_cmpint(qdict_get_int(event, "stops"), <=, 6);
+    qobject_unref(event);
+    qtest_quit(qts);
+    remove_group();
+}
+
+/* What was used before the last taking goes before what is used since */
+static void test_pressure_age(void)
+{
+    uint64_t old = 1024, young = 256, i, left = 0;
+    QTestState *qts;
+
+    make_group();
+    group_left(2 * MiB, 0);
+    qts = start(PRESSURE);
+    essa_range(qts, VOLATILE, old, 2048);
+    g_assert_cmpuint(load(qts, old), ==, 0);
+    /* A block is missing, and stays so: some are taken again and again */
+    group_left(MiB - 1, 0);
+    wait_for_pressure(qts, "taken-volatile", 1, UINT64_MAX);
+    essa_range(qts, VOLATILE, young, 64);
+    group_left(2 * MiB, 0);
+    wait_for_pressure(qts, "left", 2 * MiB, 2 * MiB);
+
+    for (i = 0; i < 2048; i += 64) {
+        left += state_of(qts, old + i) == VR;
+    }
+    for (i = 0; i < 64; i += 8) {
+        /* On a machine that is very slow, both are gone */
+        g_assert_true(!left || state_of(qts, young + i) == VR);
+    }
+    qtest_quit(qts);
+    remove_group();
+}
+
+/* A limit counts of whatever version, and also of a cgroup above, or none */
+static void test_pressure_cgroup(void)
+{
+    QTestState *qts;
+
+    make_group();
+    group_file("group/inner", "memory.current", "10485760\n");
+    group_file("group/inner", "memory.max", "max\n");
+    group_file("group", "memory.current", "20971520\n");
+    group_file("group", "memory.stat", "anon 1\ninactive_file 1048576\n");
+    group_file("group", "memory.max", "41943040\n");
+    qts = start(PRESSURE);
+    essa(qts, VOLATILE, 512);
+    wait_for_pressure(qts, "left", 21 * MiB, 21 * MiB);
+    group_file("group/inner", "memory.high", "15728640\n");
+    wait_for_pressure(qts, "left", 5 * MiB, 5 * MiB);
+    group_file("group/inner", "memory.high", "nonsense\n");
+    wait_for_pressure(qts, "left", 21 * MiB, 21 * MiB);
+    /* It can go away: then only the machine counts */
+    remove_group();
+    wait_for_pressure(qts, "left", 42 * MiB, UINT64_MAX - 1);
+    g_assert_cmphex(state_of(qts, 512), ==, VR);
+    g_assert_cmpuint(counter(qts, "stops"), ==, 0);
+    qtest_quit(qts);
+}
+
+static void test_pressure_set(void)
+{
+    QTestState *qts;
+
+    make_group();
+    group_left(MiB - 1, 0);
+    qts = start("-global s390-cmma.pressure-low=1M "
+                "-global s390-cmma.pressure-high=2M "
+                "-global s390-cmma.pressure-cgroup=%s/group/inner");
+    essa_range(qts, VOLATILE, 512, 2);
+    g_assert_cmpuint(pressure(qts, "left"), ==, UINT64_MAX);
+
+    assert_policy_not_set(qts, "kvm", "at start");
+    assert_policy_not_set(qts, "nonsense", "'nonsense'");
+    assert_not_set(qts, "pressure-low", QOBJECT(qnum_from_uint(3 * MiB)),
+                   "'pressure-high'");
+    assert_not_set(qts, "pressure-high", QOBJECT(qstring_from_str("nonsense")),
+                   "pressure-high");
+    assert_not_set(qts, "pressure-cgroup", QOBJECT(qstring_from_str("/")),
+                   "realized");
+    g_assert_cmphex(state_of(qts, 512), ==, VR);
+
+    set_policy(qts, "pressure");
+    wait_for_pressure(qts, "taken-volatile", 2, 2);
+    set_policy(qts, "none");
+    g_assert_cmpuint(pressure(qts, "left"), ==, UINT64_MAX);
+    essa(qts, VOLATILE, 600);
+    g_usleep(100000);
+    g_assert_cmphex(state_of(qts, 600), ==, VR);
+    set_policy(qts, "pressure");
+    wait_for_pressure(qts, "taken-volatile", 3, 3);
+    qtest_quit(qts);
+    remove_group();
+
+    qts = start(SHARED_RAM);
+    assert_policy_not_set(qts, "pressure", "cannot be discarded");
+    qtest_quit(qts);
+    qts = start("-global s390-cmma.policy=kvm");
+    assert_policy_not_set(qts, "pressure", "at start");
+    qtest_quit(qts);
+}
+
 static void test_guest_discard(void)
 {
     QTestState *qts = start("");
@@ -1174,6 +1431,10 @@ int main(int argc, char *argv[])
     qtest_add_func("s390-cmma/strict-unused", test_strict_unused);
     qtest_add_func("s390-cmma/policy", test_policy);
     qtest_add_func("s390-cmma/policy-kvm", test_policy_kvm);
+    qtest_add_func("s390-cmma/pressure", test_pressure);
+    qtest_add_func("s390-cmma/pressure/age", test_pressure_age);
+    qtest_add_func("s390-cmma/pressure/cgroup", test_pressure_cgroup);
+    qtest_add_func("s390-cmma/pressure/set", test_pressure_set);
     qtest_add_func("s390-cmma/evict", test_evict);
     qtest_add_func("s390-cmma/evict/count", test_evict_count);
     qtest_add_func("s390-cmma/evict/stopped", test_evict_stopped);

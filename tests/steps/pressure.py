@@ -1,0 +1,153 @@
+"""A host that takes memory when it is short of it: policy "pressure", in a real cgroup."""
+
+import contextlib
+import os
+import time
+
+from harness import bench, place
+from harness.bench import MIB, PAGE
+from harness.cgroup import Group, Skip
+from harness.guest import PATIENCE, Guest, GuestError
+
+MEMORY, CODE = 256, 32                  # MiB of a guest, and of what QEMU translates
+LOW, HIGH = 32, 64                      # MiB left: take, until so much is
+# MiB that may be taken too much or too little: usage changes meanwhile.
+TOO_MUCH = 12
+# While guests read it again, they need it as fast as they can.
+READ = "cd /mnt/tree && find . -type f -size +31k | sort | head -{} | xargs cat | md5sum"
+FILES = 2000
+
+
+def boot(number, group, *properties):
+    words = [word for name in ("policy=pressure", *properties)
+             for word in ("-global", f"s390-cmma.{name}")]
+    # The host's page cache would count as memory of the group.
+    drive = ["-drive", f"file={place.IMAGE},if=none,id=disk,format=raw,read-only=on,cache=none",
+             "-device", "virtio-blk-ccw,drive=disk"]
+    guest = Guest(place.QEMU, place.KERNEL, place.INITRD, smp=1, memory=f"{MEMORY}M",
+                  append="page_hva=on", options=words + drive, code=CODE,
+                  log=os.path.join(place.LOGS, f"pressure-{number}.log"))
+    guest.command_line[:0] = group.run_there()
+    return guest
+
+
+def state(guest):
+    return guest.qmp.command("x-query-s390-cmma")
+
+
+def until(what, done, seconds=20):
+    end = time.monotonic() + seconds * PATIENCE
+    while not done():
+        if time.monotonic() > end:
+            raise GuestError(f"{what}: not in {seconds} s")
+        time.sleep(0.05)
+
+
+class Pair:
+    """Two guests in a cgroup, their cache full."""
+
+    def __init__(self, group, guests):
+        self.group, self.guests = group, guests
+        self.sums = [guest.run(READ.format(FILES), timeout=200) for guest in guests]
+        for guest in guests:
+            guest.settle()
+
+    def left(self):
+        """MiB."""
+        return (self.group.read("memory.limit_in_bytes")
+                - self.group.read("memory.usage_in_bytes")) / MIB
+
+    def squeeze(self, mib):
+        """Let the limit leave so many MiB, and wait for what QEMU makes of that."""
+        self.group.write("memory.limit_in_bytes",
+                         self.group.read("memory.usage_in_bytes") + mib * MIB)
+        time.sleep(0.3)     # each looks four times a second
+        until("enough is left, or nothing can be taken", lambda: not any(
+            one["acting"] for one in self.taken()) and (self.left() >= LOW or all(
+                one["exhausted"] for one in self.taken())))
+
+    def taken(self):
+        return [state(guest)["pressure"] for guest in self.guests]
+
+
+def in_need(report, pair):
+    """Nothing before it is needed, then as much as is missing, and fairly."""
+    # Guests that boot have free pages for long, but the group has no limit.
+    stops = [state(guest)["stops"] for guest in pair.guests]
+    report.result(stops == [0, 0], "pressure: without need, nothing is taken", f"{stops} stops")
+
+    swapped = bench.vmstat("pswpout")
+    overshoot = []
+    for _ in range(4):
+        pair.squeeze(LOW * 3 // 4)     # with less, nobody waits for the other
+        overshoot.append(pair.left() - HIGH)
+    took = pair.taken()
+    mib = [(one["taken-unused"] + one["taken-volatile"]) * PAGE / MIB for one in took]
+    for number, one in enumerate(took):
+        print(f"#   guest {number}: {mib[number]:.0f} MiB ({one['taken-unused']} unused, "
+              f"{one['taken-volatile']} volatile blocks), longest stop "
+              f"{one['longest-ns'] / 1e6:.2f} ms")
+    print(f"#   left over {HIGH} MiB: {', '.join(f'{over:.1f}' for over in overshoot)} MiB")
+    report.result(-TOO_MUCH <= min(overshoot) and max(overshoot) <= TOO_MUCH,
+                  "pressure: as much is taken as is missing", f"{overshoot} MiB")
+    report.result(max(mib) <= 1.5 * min(mib), "pressure: two guests share fairly", f"{mib}")
+    swapped = bench.vmstat("pswpout") - swapped
+    failed = pair.group.read("memory.failcnt")
+    report.result(not failed and not swapped, "pressure: the limit is never met, nothing swapped",
+                  f"failcnt {failed}, {swapped} pages swapped out")
+    for guest, sums in zip(pair.guests, pair.sums):
+        report.result(guest.run(READ.format(FILES), timeout=200) == sums,
+                      "pressure: what was taken is read again, each byte right")
+
+
+def exhausted(report, pair):
+    """With too little to take it says so, once, and the guests go on."""
+    for _ in range(30):
+        if all(one["exhausted"] for one in pair.taken()):
+            break
+        # Not below what is left when all was taken: that would be swapped.
+        pair.squeeze(1)
+    took = pair.taken()
+    report.result(all(one["exhausted"] for one in took),
+                  "pressure: with nothing to take, it says so", f"{took}")
+    time.sleep(2.5)
+    for guest in pair.guests:
+        stops = state(guest)["stops"]
+        time.sleep(1.5)
+        more = state(guest)["stops"] - stops
+        report.result(guest.run("echo alive").strip() == "alive" and more <= 4,
+                      "pressure: then the guest goes on", f"{more} stops")
+
+
+def stalls(report, group, number):
+    """The host says that somebody waits for memory."""
+    with boot(number, group, "pressure-low=0", "pressure-high=16M",
+              "pressure-stall=1000") as guest:
+        guest.run(READ.format(FILES // 3), timeout=200)
+        guest.settle()
+        before = state(guest)["pressure"]
+        # Half of it is swapped out, and the guest waits for that to come back.
+        with contextlib.suppress(OSError):
+            group.write("memory.limit_in_bytes", group.read("memory.usage_in_bytes") // 2)
+        guest.run(READ.format(FILES // 3), timeout=200)
+        until("a stall", lambda: state(guest)["pressure"]["taken-volatile"]
+              + state(guest)["pressure"]["taken-unused"])
+        took = state(guest)["pressure"]
+        report.result(not before["stalls"] and took["stalls"],
+                      "pressure: a stall makes it take blocks", f"{before}, {took}")
+        group.write("memory.limit_in_bytes", -1)
+
+
+def everything(report):
+    try:
+        with report.test("pressure: a cgroup and guests") as test:
+            with contextlib.ExitStack() as stack:
+                group = stack.enter_context(Group("check-pressure", 512))
+                pair = Pair(group, [stack.enter_context(boot(number, group))
+                                    for number in range(2)])
+                in_need(report, pair)
+                exhausted(report, pair)
+            with Group("check-pressure", 512) as group:
+                stalls(report, group, 2)
+    except Skip as skip:
+        report.skipped("pressure: a cgroup and guests", str(skip))
