@@ -1,5 +1,7 @@
 """The host that QEMU is: what it refuses, mutants of it, and what its discards cost."""
 
+import contextlib
+import hashlib
 import os
 import subprocess
 import tempfile
@@ -123,3 +125,137 @@ def memory(report):
         said = start("private memory", properties, what)
         report.result(refusal in said, f"host: {' '.join(properties) or 'no property'}: "
                       f"discard {what} is refused", said)
+
+
+# What a property or a command makes of nonsense: words of the error, or what it returns.
+PROPERTIES = [
+    ("policy=nonsense", "'nonsense'"), ("policy=", "''"), ("seed=much", "seed"),
+    ("percent=-1", "percent"), ("percent=256", "percent"), ("poison=maybe", "poison"),
+    ("guest-discard=2", "guest-discard"), ("strict-unused=never", "'never'"),
+    ("page-file={tmp}", "File exists"), ("page-file=", "No such file or directory"),
+    ("pressure-low=-1", "pressure-low"), ("pressure-high=1Q", "pressure-high"),
+    ("pressure-low=65M", "'pressure-high'"), ("pressure-stall=-1", "pressure-stall"),
+    ("no-such=1", "no-such"),
+]
+COMMANDS = [
+    ("x-s390-cmma-discard", {}, "'what' is missing"),
+    ("x-s390-cmma-discard", {"what": "nonsense"}, "'nonsense'"),
+    ("x-s390-cmma-discard", {"what": 1}, "string"),
+    # QEMU takes a negative number for a very large one, wherever it wants a uint64.
+    ("x-s390-cmma-discard", {"what": "volatile", "count": -1}, {"discarded": 0}),
+    ("x-s390-cmma-discard", {"what": "volatile", "count": "many"}, "uint64"),
+    ("x-s390-cmma-discard", {"what": "volatile", "limit-us": 1 << 32}, "uint32"),
+    ("x-s390-cmma-discard", {"what": "volatile", "more": 1}, "'more' is unexpected"),
+    ("x-s390-cmma-discard", {"what": "volatile", "count": 0}, {"discarded": 0}),
+    ("x-s390-cmma-discard", {"what": "volatile", "limit-us": 0}, {"discarded": 0}),
+    ("x-query-s390-cmma", {"map": "yes"}, "boolean"),
+    ("human-monitor-command", {"command-line": "cmma_discard"}, "string expected"),
+    ("human-monitor-command", {"command-line": "cmma_discard everything"}, "value: everything"),
+    ("human-monitor-command", {"command-line": "cmma_discard volatile -1"}, "negative"),
+    ("human-monitor-command", {"command-line": "cmma_discard volatile many"}, "invalid"),
+    ("human-monitor-command", {"command-line": "cmma_discard volatile"}, "0 blocks"),
+]
+
+
+@contextlib.contextmanager
+def stopped(*properties, what="policy=none"):
+    """QEMU with 64 MiB, stopped: its monitor."""
+    with tempfile.TemporaryDirectory(prefix="page_hva.") as tmp:
+        path = os.path.join(tmp, "qmp")
+        command = [place.QEMU, "-nodefaults", "-display", "none", "-accel", "tcg", "-S",
+                   "-m", "64M", "-qmp", f"unix:{path},server=on,wait=off"]
+        for value in (what, *properties):
+            command += ["-global", "s390-cmma." + value]
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, text=True,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+            try:
+                # It may have a monitor for a moment before it refuses to start.
+                qmp = None
+                while not qmp:
+                    if process.poll() is not None:
+                        raise QmpError(process.stderr.read())
+                    with contextlib.suppress(OSError, QmpError):
+                        qmp = Qmp(path, 1)
+                qmp.sock.settimeout(60)
+                yield qmp
+            finally:
+                process.kill()
+
+
+def memory_of(qmp, tmp):
+    """A sum of all of guest memory."""
+    path = os.path.join(tmp, "memory")
+    qmp.command("pmemsave", **{"val": 0, "size": 64 << 20, "filename": path})
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def nonsense(report):
+    """Bad input has a clear error and no effect, and what goes wrong can be done again."""
+    for text, refusal in PROPERTIES:
+        said = start("private memory", [text])
+        report.result(refusal in said, f"input: {text} is refused".format(tmp="TMP"), said)
+
+    with stopped() as qmp:
+        before = qmp.command("x-query-s390-cmma")
+        for name, arguments, expected in COMMANDS:
+            try:
+                said = qmp.command(name, **arguments)
+            except QmpError as error:
+                said = str(error)
+            good = (expected.items() <= said.items() if isinstance(expected, dict)
+                    else expected in said)
+            words = " ".join(f"{key}={value}" for key, value in arguments.items())
+            report.result(good, f"input: {name} {words}: {expected}", f"{said}")
+        after = qmp.command("x-query-s390-cmma")
+        # Four commands were right, and found nothing.
+        before["stops"] += 4
+        report.result(before == after, "input: none of these changed anything", f"{after}")
+
+
+def full(report):
+    """A page file on a disk that fills up, and on one that can not be written."""
+    if os.geteuid():
+        report.skipped("input: a page file on a full disk", "needs root, to mount one")
+        return
+    with tempfile.TemporaryDirectory(prefix="page_hva.") as tmp:
+        disk = os.path.join(tmp, "disk")
+        os.mkdir(disk)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", disk], check=True)
+        try:
+            with stopped(f"page-file={disk}/pages") as qmp:
+                # The firmware is in it; the rest is zero.
+                before = memory_of(qmp, tmp)
+                words = []
+                for _ in range(2):
+                    try:
+                        qmp.command("x-s390-cmma-discard", what="evict")
+                        words.append("nothing")
+                    except QmpError as error:
+                        words.append(str(error))
+                report.result(all("No space left on device" in said for said in words),
+                              "input: evict to a full disk is an error, twice", f"{words}")
+                report.result(memory_of(qmp, tmp) == before,
+                              "input: a full disk loses nothing")
+                subprocess.run(["mount", "-o", "remount,size=80m", disk], check=True)
+                qmp.command("x-s390-cmma-discard", what="evict")
+                left = qmp.command("x-query-s390-cmma")["pages"]
+                report.result(left["sr"] == 0 and left["sp"] > 0,
+                              "input: with room again, the same command goes on", f"{left}")
+                report.result(memory_of(qmp, tmp) == before,
+                              "input: and nothing is lost then")
+            subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+            try:
+                with stopped(f"page-file={disk}/more"):
+                    said = "it runs"
+            except QmpError as error:
+                said = str(error)
+            report.result("Read-only file system" in said,
+                          "input: a page file that can not be made is refused", said)
+        finally:
+            subprocess.run(["umount", disk], check=True)
+
+
+def bad_input(report):
+    nonsense(report)
+    full(report)
