@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 import time
 
 
@@ -25,6 +26,7 @@ def connected(path, deadline):
 
 class Qmp:
     def __init__(self, path, timeout=60):
+        self.lock = threading.Lock()    # several threads may use it
         self.sock = connected(path, time.monotonic() + timeout)
         self.sock.settimeout(timeout)
         self.stream = self.sock.makefile("rw", encoding="utf-8")
@@ -42,14 +44,15 @@ class Qmp:
         request = {"execute": name}
         if arguments:
             request["arguments"] = arguments
-        self.stream.write(json.dumps(request) + "\n")
-        self.stream.flush()
-        while True:
-            answer = self._read()
-            if "error" in answer:
-                raise QmpError(f"{name}: {answer['error']['desc']}")
-            if "return" in answer:
-                return answer["return"]
+        with self.lock:
+            self.stream.write(json.dumps(request) + "\n")
+            self.stream.flush()
+            while True:
+                answer = self._read()
+                if "error" in answer:
+                    raise QmpError(f"{name}: {answer['error']['desc']}")
+                if "return" in answer:
+                    return answer["return"]
 
     def close(self):
         self.sock.close()

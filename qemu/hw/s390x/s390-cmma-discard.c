@@ -7,6 +7,7 @@
 #include "qemu/osdep.h"
 #include "qemu/lockable.h"
 #include "qemu/timer.h"
+#include "qemu/units.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-machine-target.h"
 #include "exec/cputlb.h"
@@ -31,7 +32,8 @@ bool cmma_policy_discards(S390CmmaState *s)
 {
     uint64_t draw;
 
-    switch (s->policy) {
+    /* Can be set while CPUs run */
+    switch (qatomic_read(&s->policy)) {
     case S390_CMMA_POLICY_ALWAYS:
         return true;
     case S390_CMMA_POLICY_RANDOM:
@@ -181,6 +183,7 @@ typedef struct CmmaBatch {
 
 /* The same while there is nothing to take: to look at a block is quick */
 #define CMMA_LOOKED 64
+#define CMMA_SKIP_MAX (256 * KiB)
 
 static bool cmma_has_frame(S390CmmaState *s, uint64_t gfn, uint8_t state)
 {
@@ -261,11 +264,16 @@ static int cmma_take_range(S390CmmaState *s, const CmmaBatch *batch,
                            uint64_t gfn, uint64_t end, CmmaQuota *quota)
 {
     uint64_t *hand = &s->hand[batch->usage / S390_CMMA_UNUSED];
+    const uint64_t begin = gfn;
+    unsigned int tries = 0;
     int ret;
 
-    while (quota->count && (gfn = cmma_skip(s, batch, gfn, end)) < end) {
-        uint64_t most = MIN(gfn + MIN(quota->count, CMMA_RUN_MAX), end);
-        uint64_t first = gfn;
+    while (quota->count && gfn < end) {
+        uint64_t stop = MIN(end, gfn + CMMA_SKIP_MAX);
+        uint64_t first = cmma_skip(s, batch, gfn, stop);
+        uint64_t most = MIN(first + MIN(quota->count, CMMA_RUN_MAX), stop);
+
+        gfn = first;
 
         while (gfn < most) {
             uint8_t state = qatomic_read(&s->state[gfn]);
@@ -286,12 +294,14 @@ static int cmma_take_range(S390CmmaState *s, const CmmaBatch *batch,
         if (gfn < most) {
             gfn++; /* this one was looked at */
         }
-        if ((quota->taken || (quota->strict && !(gfn % CMMA_LOOKED))) &&
+        if ((quota->taken || (quota->strict && (gfn == stop ||
+                                                ++tries % CMMA_LOOKED == 0))) &&
             get_clock() >= quota->end) {
             quota->count = 0;
         }
     }
     *hand = gfn;
+    quota->looked += gfn - begin;
     return 0;
 }
 
@@ -336,7 +346,8 @@ static int cmma_take_all(S390CmmaState *s, S390CmmaDiscardWhat what,
                                   cmma_kvm_evicted,
                                   unused ? &s->discards : &s->paged_out };
         }
-        if (what == S390_CMMA_DISCARD_WHAT_UNUSED ? !unused :
+        if (quota->usage ? usages[i] != quota->usage :
+            what == S390_CMMA_DISCARD_WHAT_UNUSED ? !unused :
             what == S390_CMMA_DISCARD_WHAT_VOLATILE ?
             unused || usages[i] == S390_CMMA_STABLE : false) {
             continue;
@@ -452,7 +463,9 @@ bool cmma_discard(S390CmmaState *s, S390CmmaDiscardWhat what, CmmaQuota *quota,
         }
         /* The work is done before the CPU runs the guest again */
         CPU_FOREACH(cs) {
-            async_run_on_cpu(cs, cmma_flush_tlb, RUN_ON_CPU_NULL);
+            if (quota->taken) {
+                async_run_on_cpu(cs, cmma_flush_tlb, RUN_ON_CPU_NULL);
+            }
         }
     }
     quota->vcpus_stopped = quota->vcpus_stopped && cmma_vcpus_stopped();

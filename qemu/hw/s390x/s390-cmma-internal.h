@@ -9,6 +9,7 @@
 
 #include "qemu/stats64.h"
 #include "qemu/thread.h"
+#include "qapi/error.h"
 #include "qapi/qapi-types-machine-target.h"
 #include "exec/memory.h"
 #include "hw/s390x/s390-cmma.h"
@@ -36,6 +37,11 @@
 /* How long ago a block was used, in generations, is known up to this */
 #define CMMA_AGE_MAX                254
 
+typedef struct CmmaRoom {
+    uint64_t left;          /* bytes; UINT64_MAX if nothing is known */
+    uint64_t used;          /* of what has the least left */
+} CmmaRoom;
+
 /* What policy "pressure" has taken, and how it went */
 typedef struct CmmaPressureStats {
     uint64_t episodes;
@@ -57,7 +63,7 @@ typedef struct CmmaPressure {
 
     /* NULL unless this is the policy */
     QEMUTimer *timer;
-    char *own_cgroup;
+    char *directory;        /* of the cgroup, or NULL for QEMU's own */
     int stall_fd;
     guint stall_source;
 
@@ -66,15 +72,15 @@ typedef struct CmmaPressure {
     uint8_t generation;
     int64_t generation_ms;
 
-    bool warned;
     bool stalled;
     bool acting;
     bool exhausted;
     S390CmmaPressureReason reason;
-    uint64_t unused_left;
     uint64_t round;         /* blocks that are still to be taken in this one */
-    uint8_t min_age;
-    uint64_t left;
+    uint8_t usage;          /* of those that are searched */
+    uint8_t min_age;        /* of those that are volatile */
+    uint64_t passed;        /* blocks looked at since one was taken */
+    CmmaRoom room;
     CmmaPressureStats before;
     CmmaPressureStats stats;
 } CmmaPressure;
@@ -121,6 +127,7 @@ struct S390CmmaState {
 
     bool migrating;
     size_t mig_dirty;
+    bool mig_kvm;
     Error *mig_blocker;
 
     size_t draws;
@@ -236,6 +243,7 @@ uint8_t cmma_kvm_aged(uint8_t state);
 
 /* States for migration, s390-cmma-stattrib.c: */
 
+extern const VMStateDescription vmstate_s390_cmma;
 void cmma_stattrib_class_init(S390StAttribClass *sac);
 
 /* Taking blocks away, s390-cmma-discard.c: */
@@ -251,8 +259,10 @@ typedef struct CmmaQuota {
     uint64_t count;         /* what is left of it: nothing more was found */
     int64_t limit_ns;       /* CPUs stay stopped for so long; 0: any time */
     bool strict;            /* also while nothing has been found */
+    uint8_t usage;          /* only blocks of this usage; 0: as the command says */
     uint8_t min_age;        /* of volatile blocks */
     uint64_t taken;
+    uint64_t looked;        /* blocks looked at */
     bool vcpus_stopped;
     int64_t elapsed_ns;
     int64_t end;            /* for the search itself */
@@ -266,15 +276,9 @@ bool cmma_discard(S390CmmaState *s, S390CmmaDiscardWhat what, CmmaQuota *quota,
 
 /* How much memory the host has left, s390-cmma-room.c: */
 
-typedef struct CmmaRoom {
-    bool known;
-    uint64_t left;          /* bytes */
-    uint64_t used;          /* of what has the least left */
-} CmmaRoom;
-
+/* @cgroup: a directory, or NULL for that of QEMU itself */
 CmmaRoom cmma_room(const char *cgroup);
-/* The directory of QEMU's own memory cgroup, or NULL */
-char *cmma_own_cgroup(void);
+bool cmma_is_cgroup(const char *directory);
 /* Bytes of QEMU itself */
 uint64_t cmma_own_resident(void);
 /* What has G_IO_PRI when of two seconds somebody waited for so long, or -1 */
@@ -282,7 +286,19 @@ int cmma_stall_open(const char *cgroup, uint32_t stall_us, Error **errp);
 
 /* Discarding when memory is short, s390-cmma-pressure.c: */
 
+#ifdef CONFIG_LINUX
 bool cmma_pressure_start(S390CmmaState *s, Error **errp);
 void cmma_pressure_stop(S390CmmaState *s);
+#else
+static inline bool cmma_pressure_start(S390CmmaState *s, Error **errp)
+{
+    error_setg(errp, "Policy 'pressure' needs Linux");
+    return false;
+}
+
+static inline void cmma_pressure_stop(S390CmmaState *s)
+{
+}
+#endif
 
 #endif

@@ -50,7 +50,8 @@ static S390CmmaPressure *cmma_pressure_info(S390CmmaState *s)
         return NULL;
     }
     info = g_new0(S390CmmaPressure, 1);
-    info->left = p->left;
+    info->has_left = p->room.left != UINT64_MAX;
+    info->left = p->room.left;
     info->acting = p->acting;
     info->exhausted = p->exhausted;
     info->episodes = p->stats.episodes;
@@ -149,9 +150,12 @@ void hmp_info_cmma_stats(Monitor *mon, const QDict *qdict)
     if (info->pressure) {
         const S390CmmaPressure *p = info->pressure;
 
-        monitor_printf(mon, "pressure: %s, %" PRIu64 " MiB left\n",
-                       p->acting ? "taking" : p->exhausted ?
-                       "nothing to take" : "watching", p->left / MiB);
+        monitor_printf(mon, "pressure: %s\n", p->acting ? "taking" :
+                       p->exhausted ? "nothing to take" : "watching");
+        if (p->has_left) {
+            monitor_printf(mon, "pressure left: %" PRIu64 " MiB\n",
+                           p->left / MiB);
+        }
         monitor_printf(mon, "pressure episodes: %" PRIu64 "\n", p->episodes);
         monitor_printf(mon, "pressure episodes with too little to take: %"
                        PRIu64 "\n", p->times_exhausted);

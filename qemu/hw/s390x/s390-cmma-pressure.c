@@ -3,8 +3,9 @@
  *
  * Policy "pressure" looks at the memory that QEMU may still use. When less than
  * pressure-low is left, blocks are taken until pressure-high is left: unused
- * ones first, then volatile ones, and those first that were used longest ago.
- * CPUs are stopped for a millisecond at a time, and run in between.
+ * ones first, then volatile ones, those first that were used longest ago, and
+ * then potentially volatile ones. CPUs are stopped for a millisecond at a time,
+ * and run in between.
  *
  * Several guests with this policy in one cgroup do not know of each other. Each
  * takes, of what is missing, the share that it has of what is used; then it
@@ -21,12 +22,17 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/units.h"
+#include <glib-unix.h>
 #include "qemu/error-report.h"
 #include "qemu/madvise.h"
 #include "qemu/timer.h"
+#include "qemu/units.h"
 #include "qapi/error.h"
 #include "qapi/qapi-events-machine-target.h"
+#include "system/replay.h"
+#include "system/runstate.h"
+#include "system/system.h"
+#include "system/tcg.h"
 #include "cpu.h"
 #include "s390-cmma-internal.h"
 #include "trace.h"
@@ -56,88 +62,126 @@ static void cmma_next_generation(CmmaPressure *p)
     }
 }
 
-/*
- * Whether there is anything to take, and how old the youngest of it must be so
- * that @wanted blocks are at hand. CPUs run meanwhile and change what is
- * counted. That is harmless: the blocks are looked at again when they are taken.
- */
-static bool cmma_plan(S390CmmaState *s, uint64_t wanted)
+/* The age of a block, which does not come round to be young again */
+static uint8_t cmma_age_bounded(S390CmmaState *s, uint64_t gfn)
 {
     CmmaPressure *p = &s->pressure;
+    uint8_t used = qatomic_read(&p->used[gfn]);
+    uint8_t age = p->generation - used;
+
+    if (age > CMMA_AGE_MAX) {
+        age = CMMA_AGE_MAX;
+        /* Unless a CPU has used it just now */
+        qatomic_cmpxchg(&p->used[gfn], used, p->generation - age);
+    }
+    return age;
+}
+
+/*
+ * Whether there is anything to take, and how old the youngest of it must be so
+ * that the blocks of this round are at hand. CPUs run meanwhile and change what
+ * is counted. That is harmless: blocks are looked at again when they are taken.
+ */
+static bool cmma_plan(S390CmmaState *s)
+{
+    CmmaPressure *p = &s->pressure;
+    const unsigned long usages = ~0ul / 0xff * S390_CMMA_USAGE;
     uint64_t of_age[CMMA_AGE_MAX + 1] = { };
-    uint64_t unused = 0, older = 0;
+    uint64_t unused = 0, clean = 0, older = 0;
     int age = CMMA_AGE_MAX;
 
     for (uint64_t gfn = 0; gfn < s->ram_blocks; gfn++) {
         uint8_t state = qatomic_read(&s->state[gfn]);
-        uint8_t block_age;
 
-        if (!(state & S390_CMMA_USAGE) || !cmma_may_take(s, gfn, state)) {
-            continue;
+        if (!(state & S390_CMMA_USAGE)) {
+            /* Most are stable: look at so many at a time */
+            if (QEMU_IS_ALIGNED(gfn, sizeof(usages)) &&
+                s->ram_blocks - gfn > sizeof(usages) &&
+                !(qatomic_read((unsigned long *)&s->state[gfn]) & usages)) {
+                gfn += sizeof(usages) - 1;
+            }
+        } else if ((state & S390_CMMA_USAGE) == S390_CMMA_VOLATILE) {
+            of_age[cmma_age_bounded(s, gfn)] += !cmma_absent(state);
+        } else if (cmma_may_take(s, gfn, state)) {
+            unused += (state & S390_CMMA_USAGE) == S390_CMMA_UNUSED;
+            clean += (state & S390_CMMA_USAGE) == S390_CMMA_POT_VOLATILE;
         }
-        if ((state & S390_CMMA_USAGE) == S390_CMMA_UNUSED) {
-            unused++;
-            continue;
-        }
-        block_age = cmma_age(s, gfn);
-        if (block_age >= CMMA_AGE_MAX) {
-            /* Before the next generation makes it a young one */
-            block_age = CMMA_AGE_MAX;
-            qatomic_set(&p->used[gfn], p->generation - CMMA_AGE_MAX);
-        }
-        of_age[block_age]++;
     }
-    while (age && unused + (older += of_age[age]) < wanted) {
+    while (age && unused + (older += of_age[age]) < p->round) {
         age--;
     }
-    p->unused_left = unused;
+    p->usage = unused ? S390_CMMA_UNUSED : S390_CMMA_VOLATILE;
     p->min_age = age;
-    trace_s390_cmma_pressure_plan(wanted, unused, older, age);
-    return unused || older || of_age[0];
+    p->passed = 0;
+    trace_s390_cmma_pressure_plan(p->round, unused, older, age, clean);
+    return unused || older || of_age[0] || clean;
 }
 
-/* Take some blocks, with one stop of the CPUs; false: there are none */
-static bool cmma_step(S390CmmaState *s)
+/* What to take when all blocks were looked at; false: there is nothing else */
+static bool cmma_come_round(S390CmmaState *s)
 {
     CmmaPressure *p = &s->pressure;
-    const bool unused = p->unused_left;
-    CmmaQuota quota = { .count = p->round, .limit_ns = CMMA_STOP_NS,
-                        .strict = true, .min_age = unused ? 0 : p->min_age };
+    uint8_t was = p->min_age;
+
+    p->passed = 0;
+    if (p->usage == S390_CMMA_UNUSED) {
+        p->usage = S390_CMMA_VOLATILE;
+        return true;
+    }
+    if (p->usage == S390_CMMA_POT_VOLATILE) {
+        return false;
+    }
+    if (!was) {
+        p->usage = S390_CMMA_POT_VOLATILE;
+        return true;
+    }
+    /* The others are younger */
+    if (!cmma_plan(s)) {
+        return false;
+    }
+    p->min_age = MIN(p->min_age, was - 1);
+    return true;
+}
+
+typedef enum CmmaStep {
+    CMMA_STEP_GOES_ON,
+    CMMA_STEP_EXHAUSTED,
+    CMMA_STEP_REFUSED,
+} CmmaStep;
+
+/* Take some blocks, with one stop of the CPUs */
+static CmmaStep cmma_step(S390CmmaState *s)
+{
+    CmmaPressure *p = &s->pressure;
+    CmmaQuota quota = {
+        .count = p->round,
+        .limit_ns = CMMA_STOP_NS,
+        .strict = true,
+        .usage = p->usage,
+        .min_age = p->usage == S390_CMMA_VOLATILE ? p->min_age : 0,
+    };
     Error *err = NULL;
 
-    if (!cmma_discard(s, unused ? S390_CMMA_DISCARD_WHAT_UNUSED :
-                         S390_CMMA_DISCARD_WHAT_VOLATILE, &quota, &err)) {
+    if (!cmma_discard(s, S390_CMMA_DISCARD_WHAT_VOLATILE, &quota, &err)) {
         trace_s390_cmma_pressure_refused(error_get_pretty(err));
         p->stats.refused++;
         error_free(err);
-        return false;
+        return CMMA_STEP_REFUSED;
     }
     p->stats.longest_ns = MAX(p->stats.longest_ns, quota.elapsed_ns);
-    trace_s390_cmma_pressure_step(p->round, unused, quota.taken,
+    trace_s390_cmma_pressure_step(p->round, p->usage, quota.taken,
                                   quota.elapsed_ns);
     p->round -= quota.taken;
-    if (unused) {
+    if (p->usage == S390_CMMA_UNUSED) {
         p->stats.taken_unused += quota.taken;
-        p->unused_left -= MIN(p->unused_left, quota.taken);
     } else {
         p->stats.taken_volatile += quota.taken;
     }
-    if (quota.taken || !quota.count) {
-        return true; /* what was there, or the search has not come round */
+    p->passed = quota.taken ? 0 : p->passed + quota.looked;
+    if (quota.taken || p->passed < s->ram_blocks || cmma_come_round(s)) {
+        return CMMA_STEP_GOES_ON;
     }
-    if (unused) {
-        p->unused_left = 0;
-        return true;
-    }
-    if (p->min_age) {
-        uint8_t was = p->min_age;
-        bool any = cmma_plan(s, p->round);
-
-        /* What there is now is younger */
-        p->min_age = p->min_age < was ? p->min_age : 0;
-        return any;
-    }
-    return false;
+    return CMMA_STEP_EXHAUSTED;
 }
 
 static uint64_t cmma_taken_since(const CmmaPressure *p)
@@ -147,23 +191,17 @@ static uint64_t cmma_taken_since(const CmmaPressure *p)
 }
 
 /*
- * Of @missing bytes, the blocks that this guest is to give: as much as its
- * share of what is used.
+ * Begin to take, of @missing bytes, as much as is this guest's share of what is
+ * used; false: there is nothing to take.
  */
-static uint64_t cmma_share(uint64_t missing, uint64_t used)
-{
-    double share = used ? (double)cmma_own_resident() / used : 1;
-
-    return DIV_ROUND_UP(missing * MIN(share, 1), TARGET_PAGE_SIZE);
-}
-
-/* Begin to take this guest's share, of what is missing in all */
 static bool cmma_begin_round(S390CmmaState *s, uint64_t missing, uint64_t used)
 {
     CmmaPressure *p = &s->pressure;
+    double share = used ? (double)cmma_own_resident() / used : 1;
 
-    p->round = MAX(cmma_share(missing, used), CMMA_ROUND_MIN);
-    return cmma_plan(s, p->round);
+    p->round = DIV_ROUND_UP(missing * MIN(share, 1), TARGET_PAGE_SIZE);
+    p->round = MAX(p->round, CMMA_ROUND_MIN);
+    return cmma_plan(s);
 }
 
 static bool cmma_begin(S390CmmaState *s, const CmmaRoom *room)
@@ -172,6 +210,7 @@ static bool cmma_begin(S390CmmaState *s, const CmmaRoom *room)
     const bool stall = room->left >= p->low;
 
     p->acting = true;
+    p->stalled = false;
     p->reason = stall ? S390_CMMA_PRESSURE_REASON_STALL :
                         S390_CMMA_PRESSURE_REASON_ROOM;
     p->before = p->stats;
@@ -190,39 +229,44 @@ static int64_t cmma_end(S390CmmaState *s, const CmmaRoom *room, bool exhausted)
     p->acting = false;
     p->exhausted = exhausted;
     p->stats.exhausted += exhausted;
-    if (!news) {
-        return CMMA_REST_MS;
+    if (news) {
+        qapi_event_send_s390_cmma_pressure(p->reason,
+            p->stats.taken_unused - p->before.taken_unused,
+            p->stats.taken_volatile - p->before.taken_volatile,
+            room->left, exhausted);
     }
-    qapi_event_send_s390_cmma_pressure(p->reason,
-        p->stats.taken_unused - p->before.taken_unused,
-        p->stats.taken_volatile - p->before.taken_volatile,
-        room->left, p->exhausted);
     return exhausted ? CMMA_REST_MS : CMMA_RUN_MS;
 }
 
-/* Whether all is done that can be: what others do not give is for who is here */
+/* Whether this guest has done what it has to */
 static bool cmma_done(const CmmaPressure *p, const CmmaRoom *room)
 {
-    return p->reason == S390_CMMA_PRESSURE_REASON_STALL ? !p->round :
-                                                          room->left >= p->high;
+    /* When memory is short by now, the next look begins with that */
+    return p->reason == S390_CMMA_PRESSURE_REASON_STALL ?
+           !p->round || room->left < p->low : room->left >= p->high;
+}
+
+/* Somebody looks at the machine as it is */
+static bool cmma_must_not_touch(void)
+{
+    return runstate_check(RUN_STATE_DEBUG) ||
+           runstate_check(RUN_STATE_GUEST_PANICKED) ||
+           qemu_system_dump_in_progress();
 }
 
 /* Look, take some, and say in how many milliseconds to look again */
 static int64_t cmma_pressure_look(S390CmmaState *s)
 {
     CmmaPressure *p = &s->pressure;
-    CmmaRoom room = cmma_room(p->cgroup ?: p->own_cgroup);
-    bool stalled = p->stalled;
+    CmmaRoom room = cmma_room(p->directory);
 
-    p->stalled = false;
-    p->left = room.left;
-    if (!room.known && !p->warned) {
-        p->warned = true;
-        warn_report("s390-cmma.policy=pressure: how much memory is left can "
-                    "not be read; nothing is discarded without a stall");
+    p->room = room;
+    if (cmma_must_not_touch()) {
+        return CMMA_REST_MS;
     }
     if (!p->acting) {
-        if (room.left >= p->low && !stalled) {
+        if (room.left >= p->low && !p->stalled) {
+            p->exhausted = p->exhausted && room.left < p->high;
             return MIN(MAX((room.left - p->low) / CMMA_RATE, CMMA_RUN_MS),
                        CMMA_LOOK_MS);
         }
@@ -235,23 +279,24 @@ static int64_t cmma_pressure_look(S390CmmaState *s)
                !cmma_begin_round(s, p->high - room.left, room.used)) {
         return cmma_end(s, &room, true);
     }
-    if (!cmma_step(s)) {
+    switch (cmma_step(s)) {
+    case CMMA_STEP_EXHAUSTED:
         return cmma_end(s, &room, true);
+    case CMMA_STEP_REFUSED:
+        return CMMA_REST_MS;
+    default:
+        /* Others get the time to give their share, if there is time */
+        return p->round || room.left < p->low / 2 ? CMMA_RUN_MS : CMMA_LOOK_MS;
     }
-    /* Others get the time to give their share, if there is time */
-    return p->round || room.left < p->low / 2 ? CMMA_RUN_MS : CMMA_LOOK_MS;
 }
 
+/* The policy cannot change meanwhile: only this thread does that */
 static void cmma_pressure_timer(void *opaque)
 {
     S390CmmaState *s = opaque;
-    CmmaPressure *p = &s->pressure;
     int64_t wait = cmma_pressure_look(s);
 
-    /* Stopping the CPUs drops the BQL: the policy may be another one now */
-    if (p->timer) {
-        timer_mod(p->timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + wait);
-    }
+    timer_mod(s->pressure.timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + wait);
 }
 
 static gboolean cmma_pressure_stall(gint fd, GIOCondition condition,
@@ -271,30 +316,53 @@ static gboolean cmma_pressure_stall(gint fd, GIOCondition condition,
     return G_SOURCE_CONTINUE;
 }
 
+static bool cmma_pressure_possible(S390CmmaState *s, Error **errp)
+{
+    if (!tcg_enabled()) {
+        error_setg(errp, "Policy 'pressure' needs accel=tcg");
+        return false;
+    }
+    if (replay_mode != REPLAY_MODE_NONE) {
+        error_setg(errp, "Policy 'pressure' cannot be recorded or replayed: "
+                   "it depends on the memory of the host");
+        return false;
+    }
+    if (s->poison || should_mlock(mlock_state)) {
+        error_setg(errp, "Policy 'pressure' frees no memory with 'poison' or "
+                   "with locked memory");
+        return false;
+    }
+    return true;
+}
+
 bool cmma_pressure_start(S390CmmaState *s, Error **errp)
 {
     CmmaPressure *p = &s->pressure;
-    int fd = -1;
+    g_autofree char *directory = NULL;
 
     if (p->timer) {
         return true;
     }
-    g_free(p->own_cgroup);
-    p->own_cgroup = cmma_own_cgroup();
-    if (p->cgroup && !g_file_test(p->cgroup, G_FILE_TEST_IS_DIR)) {
-        error_setg(errp, "Property 'pressure-cgroup': '%s' is not a directory",
-                   p->cgroup);
+    if (!cmma_pressure_possible(s, errp)) {
         return false;
     }
-    if (p->stall_us) {
-        fd = cmma_stall_open(p->cgroup ?: p->own_cgroup, p->stall_us, errp);
-        if (fd < 0) {
+    if (p->cgroup) {
+        directory = realpath(p->cgroup, NULL);
+        if (!directory || !cmma_is_cgroup(directory)) {
+            error_setg(errp, "Property 'pressure-cgroup': '%s' is not the "
+                       "directory of a memory cgroup", p->cgroup);
             return false;
         }
-        p->stall_fd = fd;
-        p->stall_source = g_unix_fd_add(fd, G_IO_PRI | G_IO_ERR,
+    }
+    if (p->stall_us) {
+        p->stall_fd = cmma_stall_open(directory, p->stall_us, errp);
+        if (p->stall_fd < 0) {
+            return false;
+        }
+        p->stall_source = g_unix_fd_add(p->stall_fd, G_IO_PRI | G_IO_ERR,
                                         cmma_pressure_stall, s);
     }
+    p->directory = g_steal_pointer(&directory);
     /*
      * What is taken of a huge page stays charged until the host splits it. So
      * there are none in what is used from now on.
@@ -305,7 +373,7 @@ bool cmma_pressure_start(S390CmmaState *s, Error **errp)
     if (!p->used) {
         qatomic_store_release(&p->used, g_malloc0(s->ram_blocks));
     }
-    p->warned = p->acting = p->stalled = false;
+    p->acting = p->stalled = p->exhausted = false;
     p->timer = timer_new_ms(QEMU_CLOCK_REALTIME, cmma_pressure_timer, s);
     timer_mod(p->timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME));
     return true;
@@ -315,10 +383,11 @@ void cmma_pressure_stop(S390CmmaState *s)
 {
     CmmaPressure *p = &s->pressure;
 
-    if (p->timer) {
-        timer_free(p->timer);
-        p->timer = NULL;
+    if (!p->timer) {
+        return;
     }
+    timer_free(p->timer);
+    p->timer = NULL;
     if (p->stall_source) {
         g_source_remove(p->stall_source);
         p->stall_source = 0;
@@ -327,4 +396,8 @@ void cmma_pressure_stop(S390CmmaState *s)
         close(p->stall_fd);
         p->stall_fd = -1;
     }
+    g_clear_pointer(&p->directory, free);
+    /* As memory is without this policy */
+    qemu_madvise(cmma_host(s, 0), s->ram_blocks * TARGET_PAGE_SIZE,
+                 QEMU_MADV_HUGEPAGE);
 }

@@ -62,9 +62,11 @@ static bool cmma_read_number(const char *directory, const char *name,
     return text && !qemu_strtou64(g_strstrip(text), NULL, 10, value);
 }
 
-/* What is left to the cgroup; whether @directory is a memory cgroup at all */
+/* What is left to the cgroup; false: nothing above it bounds us, either */
 static bool cmma_cgroup_room(const char *directory, CmmaRoom *room)
 {
+    uint64_t hierarchy;
+
     for (int i = 0; i < ARRAY_SIZE(cmma_cgroup_files); i++) {
         const CmmaCgroupFiles *files = &cmma_cgroup_files[i];
         g_autofree char *stat = NULL;
@@ -82,13 +84,25 @@ static bool cmma_cgroup_room(const char *directory, CmmaRoom *room)
         stat = cmma_read_file(directory, "memory.stat");
         value = cmma_number_of(stat, files->cache);
         used -= MIN(used, value);
-        room->known = true;
         /* Without a limit, version 1 has a number that is nearly as large */
         if (limit < INT64_MAX / 2 && limit - MIN(used, limit) < room->left) {
             room->left = limit - MIN(used, limit);
             room->used = used;
         }
-        return true;
+    }
+    /* Old kernels let version 1 have cgroups that are no part of those above */
+    return !cmma_read_number(directory, "memory.use_hierarchy", &hierarchy) ||
+           hierarchy;
+}
+
+bool cmma_is_cgroup(const char *directory)
+{
+    uint64_t used;
+
+    for (int i = 0; i < ARRAY_SIZE(cmma_cgroup_files); i++) {
+        if (cmma_read_number(directory, cmma_cgroup_files[i].usage, &used)) {
+            return true;
+        }
     }
     return false;
 }
@@ -100,46 +114,39 @@ static void cmma_machine_room(CmmaRoom *room)
     uint64_t left = cmma_number_of(text, "MemAvailable:") * KiB;
     uint64_t total = cmma_number_of(text, "MemTotal:") * KiB;
 
-    if (text && left <= total) {
-        room->known = true;
-        if (left < room->left) {
-            room->left = left;
-            room->used = total - left;
-        }
+    if (text && left <= total && left < room->left) {
+        room->left = left;
+        room->used = total - left;
     }
-}
-
-CmmaRoom cmma_room(const char *cgroup)
-{
-    g_autofree char *directory = g_strdup(cgroup);
-    CmmaRoom room = { .left = UINT64_MAX };
-
-    while (directory && cmma_cgroup_room(directory, &room)) {
-        char *above = g_path_get_dirname(directory);
-
-        g_free(directory);
-        directory = above;
-    }
-    cmma_machine_room(&room);
-    return room;
 }
 
 /* The line of mountinfo: ... root directory options - type source options */
 static char *cmma_cgroup_on(const char *mount, const char *path)
 {
-    g_auto(GStrv) words = g_strsplit(mount, " ", -1);
-    const char *rest;
+    g_auto(GStrv) words = g_strsplit(mount, " ", 6);
+    g_autofree char *root = NULL, *directory = NULL;
+    size_t length;
 
-    if (g_strv_length(words) < 5) {
+    if (g_strv_length(words) < 6) {
         return NULL;
     }
+    /* Some characters are escaped, as systemd has names with a backslash */
+    root = g_strcompress(words[3]);
+    directory = g_strcompress(words[4]);
+    length = g_str_equal(root, "/") ? 0 : strlen(root);
     /* In a container, the path can be one outside of what is mounted */
-    rest = g_str_equal(words[3], "/") ? path :
-           g_str_has_prefix(path, words[3]) ? path + strlen(words[3]) : "";
-    return g_build_filename(words[4], rest, NULL);
+    if (strncmp(path, root, length) ||
+        (path[length] && path[length] != '/')) {
+        return g_steal_pointer(&directory);
+    }
+    return g_build_filename(directory, path + length, NULL);
 }
 
-char *cmma_own_cgroup(void)
+/*
+ * The directory of QEMU's own memory cgroup, or NULL. That of version 1 is taken
+ * if there are both, as a controller is only in one.
+ */
+static char *cmma_own_cgroup(void)
 {
     g_autofree char *groups = cmma_read_file("/proc/self", "cgroup");
     g_autofree char *mounts = cmma_read_file("/proc/self", "mountinfo");
@@ -147,7 +154,7 @@ char *cmma_own_cgroup(void)
     g_auto(GStrv) mount = g_strsplit(mounts ?: "", "\n", -1);
     char *found = NULL;
 
-    for (int i = 0; lines[i] && !found; i++) {
+    for (int i = 0; lines[i]; i++) {
         /* Number, controllers (none: version 2), path */
         g_auto(GStrv) parts = g_strsplit(lines[i], ":", 3);
         g_auto(GStrv) names = NULL;
@@ -158,23 +165,44 @@ char *cmma_own_cgroup(void)
         }
         two = !*parts[1];
         names = g_strsplit(parts[1], ",", -1);
-        if (!two && !g_strv_contains((const char *const *)names, "memory")) {
+        if (two ? !!found : !g_strv_contains((const char *const *)names,
+                                             "memory")) {
             continue;
         }
-        for (int j = 0; mount[j] && !found; j++) {
+        for (int j = 0; mount[j]; j++) {
             const char *type = strstr(mount[j], two ? " - cgroup2 "
                                                     : " - cgroup ");
-            CmmaRoom room = { .left = UINT64_MAX };
 
             if (type && (two || strstr(type, "memory"))) {
+                g_free(found);
                 found = cmma_cgroup_on(mount[j], parts[2]);
-            }
-            if (found && !cmma_cgroup_room(found, &room)) {
-                g_clear_pointer(&found, g_free);
+                break;
             }
         }
     }
     return found;
+}
+
+CmmaRoom cmma_room(const char *cgroup)
+{
+    CmmaRoom room = { .left = UINT64_MAX };
+    /* Anew each time, because QEMU can be moved to another one */
+    char *directory = cgroup ? g_strdup(cgroup) : cmma_own_cgroup();
+
+    /*
+     * A directory can have no such files, because the controller is not enabled
+     * there, and those above it have.
+     */
+    while (directory && cmma_cgroup_room(directory, &room) &&
+           !g_str_equal(directory, "/")) {
+        char *above = g_path_get_dirname(directory);
+
+        g_free(directory);
+        directory = g_path_is_absolute(above) ? above : NULL;
+    }
+    g_free(directory);
+    cmma_machine_room(&room);
+    return room;
 }
 
 uint64_t cmma_own_resident(void)
@@ -191,8 +219,8 @@ uint64_t cmma_own_resident(void)
 
 int cmma_stall_open(const char *cgroup, uint32_t stall_us, Error **errp)
 {
-    g_autofree char *path = g_build_filename(cgroup ?: "", "memory.pressure",
-                                             NULL);
+    g_autofree char *own = cgroup ? g_strdup(cgroup) : cmma_own_cgroup();
+    g_autofree char *path = g_build_filename(own ?: "", "memory.pressure", NULL);
     /*
      * In microseconds: so long of two seconds, somebody waits for memory. Who
      * has no privileges may only have multiples of two seconds.
@@ -201,7 +229,7 @@ int cmma_stall_open(const char *cgroup, uint32_t stall_us, Error **errp)
                                                stall_us);
     int fd;
 
-    if (!cgroup || access(path, W_OK)) {
+    if (!own || access(path, W_OK)) {
         g_free(path);
         path = g_strdup("/proc/pressure/memory");
     }

@@ -6,6 +6,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/error-report.h"
+#include "migration/vmstate.h"
 #include "cpu.h"
 #include "s390-cmma-internal.h"
 
@@ -141,6 +142,48 @@ static int cmma_get_active(S390StAttribState *sa)
 {
     return sa->migration_enabled;
 }
+
+/* A guest that was told of discard faults relies on them, whatever comes */
+static int cmma_pre_save(void *opaque)
+{
+    S390CmmaState *s = opaque;
+
+    s->mig_kvm = s->policy == S390_CMMA_POLICY_KVM;
+    return 0;
+}
+
+static int cmma_post_load(void *opaque, int version_id)
+{
+    S390CmmaState *s = opaque;
+
+    if (s->mig_kvm != (s->policy == S390_CMMA_POLICY_KVM)) {
+        error_report("The guest was told that its host is %s: start this QEMU "
+                     "%s s390-cmma.policy=kvm",
+                     s->mig_kvm ? "like KVM" : "one that does not lose data",
+                     s->mig_kvm ? "with" : "without");
+        return -EINVAL;
+    }
+    return 0;
+}
+
+/* A guest without the facility was told nothing */
+static bool cmma_vmstate_needed(void *opaque)
+{
+    return s390_has_feat(S390_FEAT_CMM);
+}
+
+const VMStateDescription vmstate_s390_cmma = {
+    .name = "s390-cmma",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .needed = cmma_vmstate_needed,
+    .pre_save = cmma_pre_save,
+    .post_load = cmma_post_load,
+    .fields = (const VMStateField[]) {
+        VMSTATE_BOOL(mig_kvm, S390CmmaState),
+        VMSTATE_END_OF_LIST()
+    }
+};
 
 void cmma_stattrib_class_init(S390StAttribClass *sac)
 {

@@ -193,6 +193,17 @@ void s390_cmma_device_reset(S390CmmaReset type)
     }
 }
 
+static bool s390_cmma_check_marks(uint64_t low, uint64_t high, Error **errp)
+{
+    if (low > high) {
+        error_setg(errp, "Property 'pressure-low' must not be above "
+                   "'pressure-high': blocks are taken when less than the "
+                   "former is left, until the latter is");
+        return false;
+    }
+    return true;
+}
+
 static bool s390_cmma_check_properties(S390CmmaState *s, Error **errp)
 {
     if (s->percent > 100) {
@@ -209,16 +220,11 @@ static bool s390_cmma_check_properties(S390CmmaState *s, Error **errp)
     if (s->page_file && !cmma_can_page_out(s, errp)) {
         return false;
     }
-    if (s->pressure.low > s->pressure.high) {
-        error_setg(errp, "Property 'pressure-low' must not be above "
-                   "'pressure-high': blocks are taken when less than the "
-                   "former is left, until the latter is");
+    if (s->policy == S390_CMMA_POLICY_NONE && s->guest_discard &&
+        !cmma_can_discard(s, errp)) {
         return false;
     }
-    if (s->policy == S390_CMMA_POLICY_NONE && !s->guest_discard) {
-        return true;
-    }
-    return cmma_can_discard(s, errp);
+    return s390_cmma_check_marks(s->pressure.low, s->pressure.high, errp);
 }
 
 /* From now on, no device that pins guest memory can be added, or it can */
@@ -241,7 +247,7 @@ static bool s390_cmma_require_discard(S390CmmaState *s, Error **errp)
 /* Make the policy the one that works, before the machine runs or later */
 static bool s390_cmma_apply_policy(S390CmmaState *s, Error **errp)
 {
-    if (!s390_cmma_check_properties(s, errp) ||
+    if ((s->policy != S390_CMMA_POLICY_NONE && !cmma_can_discard(s, errp)) ||
         !s390_cmma_require_discard(s, errp)) {
         return false;
     }
@@ -264,8 +270,10 @@ static void s390_cmma_realize(DeviceState *dev, Error **errp)
     s->ram_blocks = memory_region_size(s->ram) / TARGET_PAGE_SIZE;
     s->blocks = s390_get_memory_limit(S390_CCW_MACHINE(ms)) / TARGET_PAGE_SIZE;
 
-    s->pressure.stall_fd = -1;
-    if (!s390_cmma_apply_policy(s, errp)) {
+    s->state = g_malloc0(s->blocks);
+    qemu_mutex_init(&s->content_lock);
+    if (!s390_cmma_check_properties(s, errp) ||
+        !s390_cmma_apply_policy(s, errp)) {
         return;
     }
     if (s->poison) {
@@ -284,8 +292,6 @@ static void s390_cmma_realize(DeviceState *dev, Error **errp)
         return;
     }
 
-    s->state = g_malloc0(s->blocks);
-    qemu_mutex_init(&s->content_lock);
     if (tcg_enabled()) {
         s390_cmma = s;
     }
@@ -309,10 +315,10 @@ static void s390_cmma_set_policy(Object *obj, int value, Error **errp)
                    "was told what kind of host this is");
         return;
     }
-    s->policy = value;
+    qatomic_set(&s->policy, value);
     if (qdev_is_realized(DEVICE(obj)) && !s390_cmma_apply_policy(s, &err)) {
         error_propagate(errp, err);
-        s->policy = old;
+        qatomic_set(&s->policy, old);
         /* It worked before, and only a device that came since can forbid it */
         s390_cmma_require_discard(s, NULL);
     }
@@ -329,24 +335,42 @@ static void s390_cmma_set_strict(Object *obj, int value, Error **errp)
 }
 
 /* What can be changed while policy "pressure" works */
-static void s390_cmma_get_size(Object *obj, Visitor *v, const char *name,
-                               void *opaque, Error **errp)
+static void s390_cmma_get_low(Object *obj, Visitor *v, const char *name,
+                              void *opaque, Error **errp)
 {
-    uint64_t value = *(uint64_t *)((char *)obj + (uintptr_t)opaque);
-
-    visit_type_size(v, name, &value, errp);
+    visit_type_size(v, name, &S390_CMMA(obj)->pressure.low, errp);
 }
 
-static void s390_cmma_set_size(Object *obj, Visitor *v, const char *name,
+static void s390_cmma_get_high(Object *obj, Visitor *v, const char *name,
                                void *opaque, Error **errp)
 {
-    S390CmmaState *s = S390_CMMA(obj);
-    uint64_t *size = (uint64_t *)((char *)obj + (uintptr_t)opaque);
-    uint64_t old = *size;
+    visit_type_size(v, name, &S390_CMMA(obj)->pressure.high, errp);
+}
 
-    if (visit_type_size(v, name, size, errp) &&
-        qdev_is_realized(DEVICE(obj)) && !s390_cmma_check_properties(s, errp)) {
-        *size = old;
+/* Before the device is realized, the other one may come later */
+static void s390_cmma_set_low(Object *obj, Visitor *v, const char *name,
+                              void *opaque, Error **errp)
+{
+    CmmaPressure *p = &S390_CMMA(obj)->pressure;
+    uint64_t value;
+
+    if (visit_type_size(v, name, &value, errp) &&
+        (!qdev_is_realized(DEVICE(obj)) ||
+         s390_cmma_check_marks(value, p->high, errp))) {
+        p->low = value;
+    }
+}
+
+static void s390_cmma_set_high(Object *obj, Visitor *v, const char *name,
+                               void *opaque, Error **errp)
+{
+    CmmaPressure *p = &S390_CMMA(obj)->pressure;
+    uint64_t value;
+
+    if (visit_type_size(v, name, &value, errp) &&
+        (!qdev_is_realized(DEVICE(obj)) ||
+         s390_cmma_check_marks(p->low, value, errp))) {
+        p->high = value;
     }
 }
 
@@ -368,26 +392,32 @@ static void s390_cmma_class_init(ObjectClass *oc, void *data)
     device_class_set_parent_realize(dc, s390_cmma_realize,
                                     &S390_CMMA_CLASS(oc)->parent_realize);
     device_class_set_props(dc, s390_cmma_props);
+    dc->vmsd = &vmstate_s390_cmma;
     object_class_property_add_enum(oc, "policy", "S390CmmaPolicy",
                                    &S390CmmaPolicy_lookup,
                                    s390_cmma_get_policy, s390_cmma_set_policy);
     object_class_property_add_enum(oc, "strict-unused", "S390CmmaStrictUnused",
                                    &S390CmmaStrictUnused_lookup,
                                    s390_cmma_get_strict, s390_cmma_set_strict);
-    object_class_property_add(oc, "pressure-low", "size", s390_cmma_get_size,
-        s390_cmma_set_size, NULL,
-        (void *)offsetof(S390CmmaState, pressure.low));
-    object_class_property_add(oc, "pressure-high", "size", s390_cmma_get_size,
-        s390_cmma_set_size, NULL,
-        (void *)offsetof(S390CmmaState, pressure.high));
+    object_class_property_add(oc, "pressure-low", "size", s390_cmma_get_low,
+                              s390_cmma_set_low, NULL, NULL);
+    object_class_property_set_description(oc, "pressure-low",
+        "Policy pressure takes blocks when less memory is left");
+    object_class_property_add(oc, "pressure-high", "size", s390_cmma_get_high,
+                              s390_cmma_set_high, NULL, NULL);
+    object_class_property_set_description(oc, "pressure-high",
+        "Policy pressure takes blocks until so much memory is left");
     /* Reason: Can only be instantiated one time (internally) */
     dc->user_creatable = false;
 }
 
 static void s390_cmma_init(Object *obj)
 {
-    S390_CMMA(obj)->pressure.low = 32 * MiB;
-    S390_CMMA(obj)->pressure.high = 64 * MiB;
+    CmmaPressure *p = &S390_CMMA(obj)->pressure;
+
+    p->low = 32 * MiB;
+    p->high = 64 * MiB;
+    p->stall_fd = -1;
 }
 
 static const TypeInfo s390_cmma_info = {
