@@ -77,6 +77,7 @@ typedef struct CmmaPressure {
     bool exhausted;
     S390CmmaPressureReason reason;
     uint64_t round;         /* blocks that are still to be taken in this one */
+    int64_t wait_until;
     uint8_t usage;          /* of those that are searched */
     uint8_t min_age;        /* of those that are volatile */
     uint64_t passed;        /* blocks looked at since one was taken */

@@ -8,10 +8,10 @@
  * and run in between.
  *
  * Several guests with this policy in one cgroup do not know of each other. Each
- * takes, of what is missing, the share that it has of what is used; then it
- * waits for as long as others need to notice, and looks again. So together they
- * take what is missing and no more, and in proportion to their size. Nobody
- * waits when memory is about to run out.
+ * is to give, of what is missing, the share that it has of what is used. It waits
+ * for as long as others need to notice, takes that, waits again and looks what
+ * is still missing. So together they give what is missing and no more, and in
+ * proportion to their size. Nobody waits when memory is about to run out.
  *
  * When a block was used last is known from what makes the host look at it: that
  * the guest makes it volatile, or that its translation enters a TLB. The clock
@@ -51,10 +51,15 @@
 /* The least that a round is for: a few guests may take so much too much */
 #define CMMA_ROUND_MIN          64
 
+static int64_t cmma_now(void)
+{
+    return qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
+}
+
 /* A new generation, if the last one was long enough: there are 255 */
 static void cmma_next_generation(CmmaPressure *p)
 {
-    int64_t now = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
+    int64_t now = cmma_now();
 
     if (now - p->generation_ms >= CMMA_GENERATION_MS) {
         p->generation_ms = now;
@@ -201,6 +206,7 @@ static bool cmma_begin_round(S390CmmaState *s, uint64_t missing, uint64_t used)
 
     p->round = DIV_ROUND_UP(missing * MIN(share, 1), TARGET_PAGE_SIZE);
     p->round = MAX(p->round, CMMA_ROUND_MIN);
+    p->wait_until = cmma_now() + CMMA_LOOK_MS;
     return cmma_plan(s);
 }
 
@@ -279,14 +285,18 @@ static int64_t cmma_pressure_look(S390CmmaState *s)
                !cmma_begin_round(s, p->high - room.left, room.used)) {
         return cmma_end(s, &room, true);
     }
+    /* Others get the time to notice what is missing, if there is time */
+    if (cmma_now() < p->wait_until && room.left >= p->low / 2 &&
+        p->reason == S390_CMMA_PRESSURE_REASON_ROOM) {
+        return CMMA_RUN_MS;
+    }
     switch (cmma_step(s)) {
     case CMMA_STEP_EXHAUSTED:
         return cmma_end(s, &room, true);
     case CMMA_STEP_REFUSED:
         return CMMA_REST_MS;
     default:
-        /* Others get the time to give their share, if there is time */
-        return p->round || room.left < p->low / 2 ? CMMA_RUN_MS : CMMA_LOOK_MS;
+        return CMMA_RUN_MS;
     }
 }
 
@@ -296,7 +306,7 @@ static void cmma_pressure_timer(void *opaque)
     S390CmmaState *s = opaque;
     int64_t wait = cmma_pressure_look(s);
 
-    timer_mod(s->pressure.timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + wait);
+    timer_mod(s->pressure.timer, cmma_now() + wait);
 }
 
 static gboolean cmma_pressure_stall(gint fd, GIOCondition condition,
@@ -312,7 +322,7 @@ static gboolean cmma_pressure_stall(gint fd, GIOCondition condition,
     }
     p->stats.stalls++;
     p->stalled = true;
-    timer_mod(p->timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME));
+    timer_mod(p->timer, cmma_now());
     return G_SOURCE_CONTINUE;
 }
 
@@ -375,7 +385,7 @@ bool cmma_pressure_start(S390CmmaState *s, Error **errp)
     }
     p->acting = p->stalled = p->exhausted = false;
     p->timer = timer_new_ms(QEMU_CLOCK_REALTIME, cmma_pressure_timer, s);
-    timer_mod(p->timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME));
+    timer_mod(p->timer, cmma_now());
     return true;
 }
 
