@@ -76,7 +76,7 @@ bench-faults: build ## what a guest pays for what was taken: faults, reads, grep
 bench-scale: build ## what grows with memory and vCPUs, in guest and host
 	@tests/bench host-scale scale
 
-.PHONY: check-host bench-host bench-p bench-cost bench-reach bench-idle check-qtest check-controls check-fs check-debug check-kselftest check-selftests check-newest
+.PHONY: check-host bench-host bench-p bench-cost bench-reach bench-idle check-qtest check-controls check-fs check-debug check-kselftest check-selftests check-newest check-migration
 check-host: qemu ## put one defect at a time into QEMU; the tests must notice each
 	@tests/check-host
 bench-host: qemu ## what it costs the host to take blocks: ratios, and times of this machine
@@ -102,6 +102,8 @@ check-selftests: install ## the kernel's own selftests of memory and files: none
 	@tests/check-selftests
 check-newest: build ## Linux 7.2 and QEMU 10.2 with their series: stress, KUnit, bare metal, qtest
 	@tests/check-newest
+check-migration: build ## a guest under stress moves, is saved and loaded, while the host takes pages
+	@tests/check-migration
 check-qtest: qemu ## run QEMU's own tests of s390x, with and without our patches
 	@tests/check-qtest
 

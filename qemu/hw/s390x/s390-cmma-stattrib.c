@@ -176,6 +176,8 @@ const VMStateDescription vmstate_s390_cmma = {
     .name = "s390-cmma",
     .version_id = 1,
     .minimum_version_id = 1,
+    /* Before memory, so that the source learns of it and goes on */
+    .early_setup = true,
     .needed = cmma_vmstate_needed,
     .pre_save = cmma_pre_save,
     .post_load = cmma_post_load,
