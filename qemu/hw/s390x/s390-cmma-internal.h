@@ -34,8 +34,8 @@
 /* What poisoned blocks are filled with */
 #define CMMA_POISON                 0xd1
 
-/* How long ago a block was used, in generations, is known up to this */
-#define CMMA_AGE_MAX                254
+/* How long ago a block was used, in seconds, is known up to this */
+#define CMMA_AGE_MAX                240
 
 typedef struct CmmaRoom {
     uint64_t left;          /* bytes; UINT64_MAX if nothing is known */
@@ -67,17 +67,20 @@ typedef struct CmmaPressure {
     int stall_fd;
     guint stall_source;
 
-    /* When blocks were used last; CPUs write it, and nothing depends on it */
+    /* In which second blocks were used last; CPUs write it */
     uint8_t *used;
-    uint8_t generation;
-    int64_t generation_ms;
+    uint8_t now;
+    int64_t bounded_ms;     /* when no age was beyond what a byte can tell */
 
     bool stalled;
     bool acting;
     bool exhausted;
     S390CmmaPressureReason reason;
     uint64_t round;         /* blocks that are still to be taken in this one */
-    int64_t wait_until;
+    uint64_t round_taken;
+    int64_t wait_until;     /* ms */
+    uint64_t want;          /* blocks, of an episode that a stall began */
+    uint8_t old;            /* seconds; younger blocks are not taken */
     uint8_t usage;          /* of those that are searched */
     uint8_t min_age;        /* of those that are volatile */
     uint64_t passed;        /* blocks looked at since one was taken */
@@ -185,14 +188,14 @@ static inline void cmma_note_use(S390CmmaState *s, uint64_t gfn)
     uint8_t *used = qatomic_read(&s->pressure.used);
 
     if (unlikely(used) && gfn < s->ram_blocks) {
-        qatomic_set(&used[gfn], qatomic_read(&s->pressure.generation));
+        qatomic_set(&used[gfn], qatomic_read(&s->pressure.now));
     }
 }
 
-/* Generations since the block was used; only with policy "pressure" */
+/* Seconds since the block was used; only with policy "pressure" */
 static inline uint8_t cmma_age(S390CmmaState *s, uint64_t gfn)
 {
-    return s->pressure.generation - qatomic_read(&s->pressure.used[gfn]);
+    return s->pressure.now - qatomic_read(&s->pressure.used[gfn]);
 }
 
 static inline void *cmma_host(S390CmmaState *s, uint64_t gfn)

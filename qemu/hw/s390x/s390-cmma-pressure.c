@@ -8,15 +8,16 @@
  * and run in between.
  *
  * Several guests with this policy in one cgroup do not know of each other. Each
- * is to give, of what is missing, the share that it has of what is used. It waits
- * for as long as others need to notice, takes that, waits again and looks what
- * is still missing. So together they give what is missing and no more, and in
- * proportion to their size. Nobody waits when memory is about to run out.
+ * is to give, of what is missing, the share that it has of what is used, but only
+ * blocks that were not used for some time. It waits for as long as others need to
+ * notice, takes that, waits again and looks what is still missing. Who has no
+ * blocks that are so old asks for half of that age the next time. So together
+ * they give what is missing and no more, and who has old blocks gives them before
+ * others give younger ones. Nobody waits when memory is about to run out.
  *
  * When a block was used last is known from what makes the host look at it: that
- * the guest makes it volatile, or that its translation enters a TLB. The clock
- * of that is a generation, which ends when blocks are taken, so that it tells
- * apart what one taking and the next have to choose from.
+ * the guest makes it volatile, or that its translation enters a TLB. A byte for
+ * each block has the second of that, so that ages are known up to four minutes.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -46,8 +47,9 @@
 #define CMMA_LOOK_MS            250
 /* When there was nothing to take, or it was not possible */
 #define CMMA_REST_MS            1000
-/* Ages tell apart what is so far from each other */
-#define CMMA_GENERATION_MS      1000
+/* The age to begin with, in seconds, and when ages have to be bounded again */
+#define CMMA_OLD_AGE            64
+#define CMMA_BOUND_MS           (120 * 1000)
 /* The least that a round is for: a few guests may take so much too much */
 #define CMMA_ROUND_MIN          64
 
@@ -56,45 +58,38 @@ static int64_t cmma_now(void)
     return qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
 }
 
-/* A new generation, if the last one was long enough: there are 255 */
-static void cmma_next_generation(CmmaPressure *p)
-{
-    int64_t now = cmma_now();
-
-    if (now - p->generation_ms >= CMMA_GENERATION_MS) {
-        p->generation_ms = now;
-        qatomic_set(&p->generation, p->generation + 1);
-    }
-}
-
 /* The age of a block, which does not come round to be young again */
 static uint8_t cmma_age_bounded(S390CmmaState *s, uint64_t gfn)
 {
     CmmaPressure *p = &s->pressure;
     uint8_t used = qatomic_read(&p->used[gfn]);
-    uint8_t age = p->generation - used;
+    uint8_t age = p->now - used;
 
     if (age > CMMA_AGE_MAX) {
         age = CMMA_AGE_MAX;
         /* Unless a CPU has used it just now */
-        qatomic_cmpxchg(&p->used[gfn], used, p->generation - age);
+        qatomic_cmpxchg(&p->used[gfn], used, p->now - age);
     }
     return age;
 }
 
-/*
- * Whether there is anything to take, and how old the youngest of it must be so
- * that the blocks of this round are at hand. CPUs run meanwhile and change what
- * is counted. That is harmless: blocks are looked at again when they are taken.
- */
-static bool cmma_plan(S390CmmaState *s)
-{
-    CmmaPressure *p = &s->pressure;
-    const unsigned long usages = ~0ul / 0xff * S390_CMMA_USAGE;
-    uint64_t of_age[CMMA_AGE_MAX + 1] = { };
-    uint64_t unused = 0, clean = 0, older = 0;
-    int age = CMMA_AGE_MAX;
+typedef struct CmmaSupply {
+    uint64_t unused;
+    uint64_t clean;         /* potentially volatile, not changed */
+    uint64_t of_age[CMMA_AGE_MAX + 1];
+    bool any;
+} CmmaSupply;
 
+/*
+ * What there is to take. CPUs run meanwhile and change what is counted. That is
+ * harmless: blocks are looked at again when they are taken.
+ */
+static void cmma_count(S390CmmaState *s, CmmaSupply *supply)
+{
+    const unsigned long usages = ~0ul / 0xff * S390_CMMA_USAGE;
+
+    memset(supply, 0, sizeof(*supply));
+    s->pressure.bounded_ms = cmma_now();
     for (uint64_t gfn = 0; gfn < s->ram_blocks; gfn++) {
         uint8_t state = qatomic_read(&s->state[gfn]);
 
@@ -106,46 +101,58 @@ static bool cmma_plan(S390CmmaState *s)
                 gfn += sizeof(usages) - 1;
             }
         } else if ((state & S390_CMMA_USAGE) == S390_CMMA_VOLATILE) {
-            of_age[cmma_age_bounded(s, gfn)] += !cmma_absent(state);
+            supply->of_age[cmma_age_bounded(s, gfn)] += !cmma_absent(state);
+            supply->any |= !cmma_absent(state);
         } else if (cmma_may_take(s, gfn, state)) {
-            unused += (state & S390_CMMA_USAGE) == S390_CMMA_UNUSED;
-            clean += (state & S390_CMMA_USAGE) == S390_CMMA_POT_VOLATILE;
+            supply->unused += (state & S390_CMMA_USAGE) == S390_CMMA_UNUSED;
+            supply->clean += (state & S390_CMMA_USAGE) == S390_CMMA_POT_VOLATILE;
+            supply->any = true;
         }
     }
-    while (age && unused + (older += of_age[age]) < p->round) {
-        age--;
-    }
-    p->usage = unused ? S390_CMMA_UNUSED : S390_CMMA_VOLATILE;
-    p->min_age = age;
-    p->passed = 0;
-    trace_s390_cmma_pressure_plan(p->round, unused, older, age, clean);
-    return unused || older || of_age[0] || clean;
 }
 
-/* What to take when all blocks were looked at; false: there is nothing else */
-static bool cmma_come_round(S390CmmaState *s)
+/*
+ * Plan a round for @wanted blocks: the oldest ones, as far as they are as old as
+ * p->old. If there are too few, it ends with these, and the next one is for
+ * younger ones. False: there is nothing to take, of whatever age.
+ */
+static bool cmma_plan(S390CmmaState *s, uint64_t wanted)
 {
     CmmaPressure *p = &s->pressure;
-    uint8_t was = p->min_age;
+    CmmaSupply supply;
+    uint64_t found;
+    int age = CMMA_AGE_MAX;
 
+    cmma_count(s, &supply);
+    found = supply.unused + supply.of_age[age];
+    while (age > p->old && found < wanted) {
+        found += supply.of_age[--age];
+    }
+    p->usage = supply.unused ? S390_CMMA_UNUSED : S390_CMMA_VOLATILE;
+    p->min_age = age;
+    p->passed = p->round_taken = 0;
+    if (!p->old) {
+        found += supply.clean;
+    }
+    trace_s390_cmma_pressure_plan(wanted, supply.unused, found, age);
+    if (found < wanted) {
+        p->old /= 2;
+    }
+    p->round = MIN(wanted, found);
+    return supply.any;
+}
+
+/* All blocks of this usage and age were looked at */
+static void cmma_come_round(CmmaPressure *p)
+{
     p->passed = 0;
     if (p->usage == S390_CMMA_UNUSED) {
         p->usage = S390_CMMA_VOLATILE;
-        return true;
-    }
-    if (p->usage == S390_CMMA_POT_VOLATILE) {
-        return false;
-    }
-    if (!was) {
+    } else if (p->usage == S390_CMMA_VOLATILE && !p->min_age) {
         p->usage = S390_CMMA_POT_VOLATILE;
-        return true;
+    } else {
+        p->round = 0;
     }
-    /* The others are younger */
-    if (!cmma_plan(s)) {
-        return false;
-    }
-    p->min_age = MIN(p->min_age, was - 1);
-    return true;
 }
 
 typedef enum CmmaStep {
@@ -177,16 +184,19 @@ static CmmaStep cmma_step(S390CmmaState *s)
     trace_s390_cmma_pressure_step(p->round, p->usage, quota.taken,
                                   quota.elapsed_ns);
     p->round -= quota.taken;
+    p->round_taken += quota.taken;
     if (p->usage == S390_CMMA_UNUSED) {
         p->stats.taken_unused += quota.taken;
     } else {
         p->stats.taken_volatile += quota.taken;
     }
     p->passed = quota.taken ? 0 : p->passed + quota.looked;
-    if (quota.taken || p->passed < s->ram_blocks || cmma_come_round(s)) {
-        return CMMA_STEP_GOES_ON;
+    if (p->passed >= s->ram_blocks) {
+        cmma_come_round(p);
     }
-    return CMMA_STEP_EXHAUSTED;
+    /* What was counted cannot be taken, and there is nothing younger */
+    return !p->round && !p->round_taken && !p->min_age ? CMMA_STEP_EXHAUSTED :
+                                                         CMMA_STEP_GOES_ON;
 }
 
 static uint64_t cmma_taken_since(const CmmaPressure *p)
@@ -195,36 +205,42 @@ static uint64_t cmma_taken_since(const CmmaPressure *p)
            p->stats.taken_volatile - p->before.taken_volatile;
 }
 
-/*
- * Begin to take, of @missing bytes, as much as is this guest's share of what is
- * used; false: there is nothing to take.
- */
-static bool cmma_begin_round(S390CmmaState *s, uint64_t missing, uint64_t used)
+/* The blocks that are this guest's share of @missing bytes */
+static uint64_t cmma_share(uint64_t missing, uint64_t used)
+{
+    double share = used ? (double)cmma_own_resident() / used : 1;
+    uint64_t blocks = DIV_ROUND_UP(missing * MIN(share, 1), TARGET_PAGE_SIZE);
+
+    return MAX(blocks, CMMA_ROUND_MIN);
+}
+
+/* False: there is nothing to take */
+static bool cmma_begin_round(S390CmmaState *s, const CmmaRoom *room)
 {
     CmmaPressure *p = &s->pressure;
-    double share = used ? (double)cmma_own_resident() / used : 1;
 
-    p->round = DIV_ROUND_UP(missing * MIN(share, 1), TARGET_PAGE_SIZE);
-    p->round = MAX(p->round, CMMA_ROUND_MIN);
     p->wait_until = cmma_now() + CMMA_LOOK_MS;
-    return cmma_plan(s);
+    if (p->reason == S390_CMMA_PRESSURE_REASON_STALL) {
+        /* Who waits for memory does so with whatever is left */
+        return cmma_plan(s, p->want - MIN(p->want, cmma_taken_since(p)));
+    }
+    return cmma_plan(s, cmma_share(p->high - room->left, room->used));
 }
 
 static bool cmma_begin(S390CmmaState *s, const CmmaRoom *room)
 {
     CmmaPressure *p = &s->pressure;
-    const bool stall = room->left >= p->low;
 
     p->acting = true;
     p->stalled = false;
-    p->reason = stall ? S390_CMMA_PRESSURE_REASON_STALL :
-                        S390_CMMA_PRESSURE_REASON_ROOM;
+    p->reason = room->left >= p->low ? S390_CMMA_PRESSURE_REASON_STALL :
+                                       S390_CMMA_PRESSURE_REASON_ROOM;
+    p->want = cmma_share(p->high - p->low, room->used);
     p->before = p->stats;
     p->stats.episodes++;
-    cmma_next_generation(p);
-    /* Who waits for memory does so with whatever is left */
-    return cmma_begin_round(s, p->high - (stall ? p->low : room->left),
-                            room->used);
+    /* The last age was too old, or just right */
+    p->old = p->old ? MIN(p->old * 2, CMMA_OLD_AGE) : 1;
+    return cmma_begin_round(s, room);
 }
 
 static int64_t cmma_end(S390CmmaState *s, const CmmaRoom *room, bool exhausted)
@@ -249,7 +265,8 @@ static bool cmma_done(const CmmaPressure *p, const CmmaRoom *room)
 {
     /* When memory is short by now, the next look begins with that */
     return p->reason == S390_CMMA_PRESSURE_REASON_STALL ?
-           !p->round || room->left < p->low : room->left >= p->high;
+           cmma_taken_since(p) >= p->want || room->left < p->low :
+           room->left >= p->high;
 }
 
 /* Somebody looks at the machine as it is */
@@ -267,6 +284,12 @@ static int64_t cmma_pressure_look(S390CmmaState *s)
     CmmaRoom room = cmma_room(p->directory);
 
     p->room = room;
+    qatomic_set(&p->now, cmma_now() / 1000);
+    if (cmma_now() - p->bounded_ms > CMMA_BOUND_MS) {
+        CmmaSupply supply;
+
+        cmma_count(s, &supply);
+    }
     if (cmma_must_not_touch()) {
         return CMMA_REST_MS;
     }
@@ -281,14 +304,16 @@ static int64_t cmma_pressure_look(S390CmmaState *s)
         }
     } else if (cmma_done(p, &room)) {
         return cmma_end(s, &room, false);
-    } else if (!p->round &&
-               !cmma_begin_round(s, p->high - room.left, room.used)) {
+    } else if (!p->round && !cmma_begin_round(s, &room)) {
         return cmma_end(s, &room, true);
     }
     /* Others get the time to notice what is missing, if there is time */
     if (cmma_now() < p->wait_until && room.left >= p->low / 2 &&
         p->reason == S390_CMMA_PRESSURE_REASON_ROOM) {
         return CMMA_RUN_MS;
+    }
+    if (!p->round) {
+        return CMMA_RUN_MS; /* there was nothing so old */
     }
     switch (cmma_step(s)) {
     case CMMA_STEP_EXHAUSTED:
@@ -380,10 +405,16 @@ bool cmma_pressure_start(S390CmmaState *s, Error **errp)
     qemu_madvise(cmma_host(s, 0), s->ram_blocks * TARGET_PAGE_SIZE,
                  QEMU_MADV_NOHUGEPAGE);
     /* CPUs may look at it at any time from now on, so it stays */
+    p->now = cmma_now() / 1000;
     if (!p->used) {
-        qatomic_store_release(&p->used, g_malloc0(s->ram_blocks));
+        uint8_t *used = g_malloc(s->ram_blocks);
+
+        memset(used, p->now, s->ram_blocks);
+        qatomic_store_release(&p->used, used);
     }
     p->acting = p->stalled = p->exhausted = false;
+    p->old = CMMA_OLD_AGE;
+    p->bounded_ms = cmma_now();
     p->timer = timer_new_ms(QEMU_CLOCK_REALTIME, cmma_pressure_timer, s);
     timer_mod(p->timer, cmma_now());
     return true;
