@@ -130,13 +130,13 @@ def stalls(report, group, number):
     """The host says that somebody waits for memory."""
     with boot(number, group, "pressure-low=0", "pressure-high=16M",
               "pressure-stall=1000") as guest:
-        guest.run(READ.format(FILES // 3), timeout=200)
+        guest.run(READ.format(FILES // 10), timeout=200)
         guest.settle()
         before = state(guest)["pressure"]
         # Half of it is swapped out, and the guest waits for that to come back.
         with contextlib.suppress(OSError):
             group.write("memory.limit_in_bytes", group.read("memory.usage_in_bytes") // 2)
-        guest.run(READ.format(FILES // 3), timeout=200)
+        guest.run(READ.format(FILES // 10), timeout=200)
         def taken():
             now = state(guest)["pressure"]
             return now["taken-volatile"] + now["taken-unused"]
