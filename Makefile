@@ -112,6 +112,9 @@ check-randconfig: build ## N random configurations (10) build without a warning 
 	@tests/check-configs random $(or $(N),10) $(SEED)
 check-compilers: build ## the same with the compilers of Debian 13; and make htmldocs
 	@tests/check-configs compilers documentation
+.PHONY: check-fresh
+check-fresh: install ## make run and make check in bare Debians 12 and 13, by a user who is not root
+	@tests/check-fresh
 .PHONY: fuzz-guest soak
 fuzz-guest: install ## random operations on files: SECONDS=60 of each guest, SEED=, FS=ext4|xfs|btrfs
 	@tests/fuzz-guest $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(FS),--fs $(FS))

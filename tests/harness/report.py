@@ -73,32 +73,37 @@ class Report:
 
     def tap(self, name, command):
         """Run a program that prints TAP; each of its lines is a result here."""
-        self.began = time.monotonic()
-        results = 0
         with subprocess.Popen(command, text=True, stdout=subprocess.PIPE,
                               stdin=subprocess.DEVNULL) as process:
-            for line in process.stdout:
-                match = re.match(r"(not )?ok\b(?: \d+)?(?: -)? ?(.*)", line)
-                if not match:
-                    if not re.match(r"\d+\.\.\d+$|TAP version", line):
-                        self.said.append(line.strip("# \n"))
-                        print("#  ", self.said[-1], flush=True)
-                    continue
-                results += 1
-                text, is_skip, skip = match[2].partition("# SKIP")
-                text = f"{name}: {text.strip()}" if name else text.strip()
-                timed = re.search(r" \((\d+\.\d) s\)$", text)
-                if timed:       # it was run, and timed, before
-                    self.began = time.monotonic() - float(timed[1])
-                    text = text[:timed.start()]
-                if is_skip:
-                    self.skipped(text, skip.strip())
-                else:
-                    self.result(not match[1], text)
+            results = self.lines(name, process.stdout)
         if process.returncode and not self.count["failed"]:
             self.failed(f"{command[0]} ended with status {process.returncode}")
         if not results:
             self.failed(f"{command[0]} printed no result")
+
+    def lines(self, name, lines):
+        """Each result among lines of TAP is one here; returns how many there are."""
+        self.began = time.monotonic()
+        results = 0
+        for line in lines:
+            match = re.match(r"(not )?ok\b(?: \d+)?(?: -)? ?(.*)", line)
+            if not match:
+                if not re.match(r"\d+\.\.\d+$|TAP version", line):
+                    self.said.append(line.strip("# \n"))
+                    print("#  ", self.said[-1], flush=True)
+                continue
+            results += 1
+            text, is_skip, skip = match[2].partition("# SKIP")
+            text = f"{name}: {text.strip()}" if name else text.strip()
+            timed = re.search(r" \((\d+\.\d) s\)$", text)
+            if timed:       # it was run, and timed, before
+                self.began = time.monotonic() - float(timed[1])
+                text = text[:timed.start()]
+            if is_skip:
+                self.skipped(text, skip.strip())
+            else:
+                self.result(not match[1], text)
+        return results
 
     def write(self, name):
         """All results as build/results/NAME.xml for JUnit, and as NAME.ktap."""
