@@ -8,6 +8,7 @@ BUILD=$ROOT/build
 # Another series than the default is built in a directory of its own.
 [ -z "${LINUX_SERIES:-}${QEMU_SERIES:-}" ] || BUILD=$(python3 "$ROOT/scripts/project.py")
 LOGS=$BUILD/logs
+PATH+=:/usr/local/sbin:/usr/sbin:/sbin	# Debian's users have not got mke2fs in theirs
 unset MAKEFLAGS MFLAGS MAKELEVEL	# ours are not meant for the makes below
 mkdir -p "$LOGS"
 

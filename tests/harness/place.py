@@ -9,6 +9,9 @@ from project import BUILD                                               # noqa: 
 
 LOGS = os.path.join(BUILD, "logs")
 
+# As scripts/lib.sh does it: Debian's users have not got mke2fs in theirs.
+os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"
+
 
 def out(name):
     return os.path.join(BUILD, "out", name)
