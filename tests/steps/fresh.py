@@ -111,11 +111,19 @@ def remove(suite):
     subprocess.run([ENTER, suite, "remove"], check=True)
 
 
+def words(name):
+    """The first words of lines of a list in scripts/."""
+    with open(os.path.join(place.ROOT, "scripts", name), encoding="utf-8") as file:
+        return {line.split()[0] for line in file if line.strip() and line[0] != "#"}
+
+
 def elsewhere(report):
     """Without apt, the names that packages have in other distributions."""
-    report.step = "elsewhere"
+    with report.test("elsewhere: each name that is said is of a package that is needed"):
+        known, needed = words("names-elsewhere"), words("packages")
+        assert known <= needed, f"not in scripts/packages: {', '.join(sorted(known - needed))}"
     for manager, (command, names) in ELSEWHERE.items():
-        with (report.test(f"without apt, with {manager or 'nothing that is known'}: "
+        with (report.test(f"elsewhere: without apt, with {manager or 'nothing that is known'}: "
                           "the packages are named"),
               tempfile.TemporaryDirectory(prefix="page_hva.") as path):
             for directory in ("/bin", "/usr/bin"):
