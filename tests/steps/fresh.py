@@ -49,13 +49,14 @@ class Inside:
                 yield line.rstrip("\n")
 
 
-def inside(suite, *words, log, status=0):
-    """Show a command's lines while it runs; it has to end with that status."""
+def inside(suite, *words, log, status=0, show=True):
+    """A command, whose lines are shown while it runs; it has to end with that status."""
     with Inside(suite, *words, log=log) as command:
         said = []
         for line in command.lines():
             said.append(line)
-            print(f"#   {line}", flush=True)
+            if show or os.environ.get("V", "0") != "0":
+                print(f"#   {line}", flush=True)
     assert command.process.returncode == status, (
         "\n".join([f"{' '.join(words)} ended with status {command.process.returncode} "
                    f"(log: {command.log})", *said[-10:]]))
@@ -87,8 +88,9 @@ def packages(report, suite):
         told = re.search(r"sudo (apt-get install .*)", said[-1])
         assert told, f"no command is named: {said[-1:]}"
     with report.test(f"{suite}: apt knows all of them"):
-        inside(suite, "root", "apt-get", "update", log="update")
-        inside(suite, "root", *told[1].split(), "--simulate", log="simulate")
+        inside(suite, "root", "apt-get", "update", log="update", show=False)
+        inside(suite, "root", *told[1].split(), "--simulate", log="simulate",
+               show=False)
     with report.test(f"{suite}: root installs them in the user's clone"):
         inside(suite, "root", "scripts/install", log="install")
     with report.test(f"{suite}: after that, make install is content"):
