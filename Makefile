@@ -76,11 +76,13 @@ bench-faults: build ## what a guest pays for what was taken: faults, reads, grep
 bench-scale: build ## what grows with memory and vCPUs, in guest and host
 	@tests/bench host-scale scale
 
-.PHONY: check-host bench-host bench-p bench-cost bench-reach bench-idle check-qtest check-controls check-fs check-debug check-kselftest check-selftests check-newest check-migration
+.PHONY: check-host bench-host bench-stock bench-p bench-cost bench-reach bench-idle check-qtest check-controls check-fs check-debug check-kselftest check-selftests check-newest check-migration
 check-host: qemu ## put one defect at a time into QEMU; the tests must notice each
 	@tests/check-host
 bench-host: qemu ## what it costs the host to take blocks: ratios, and times of this machine
 	@tests/bench-host
+bench-stock: qemu initramfs image ## what the device costs that does nothing, against QEMU without the series
+	@tests/bench-stock
 bench-p: build ## what potentially volatile pages cost, and what they bring
 	@tests/bench-p
 bench-cost: qemu initramfs ## what hot paths cost in Linux with and without the series
