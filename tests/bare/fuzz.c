@@ -1024,6 +1024,7 @@ static void channel_program(struct cpu *c)
 	struct ccw ccws[4] __attribute__((aligned(8)));
 	u64 n = 1 + draw(c, 4), at = any_address(c, 8);
 	u32 *list = (u32 *)(c->buffer + PAGE + 256);
+	struct { u64 at, len; } written[4] = {};
 
 	note(c, "channel program", 0, at);
 	for (u64 i = 0; i < n; i++) {
@@ -1036,8 +1037,11 @@ static void channel_program(struct cpu *c)
 		w->count = draw(c, 3) ? 1 + draw(c, 64) : draw(c, 2000);
 		w->address = any_address(c, 1);
 		some_states(c, w->address);
-		if (write)
+		if (write) {
+			written[i].at = w->address;
+			written[i].len = w->count;
 			hit(c, w->address, w->count);
+		}
 		if (w->command == SET_QUEUE || w->command == SET_INDICATORS ||
 		    w->command == SET_CONFIG_INDICATORS) {
 			u64 data[2] = { any_address(c, 8), PAGE << 32 | ENTRIES };
@@ -1062,6 +1066,8 @@ static void channel_program(struct cpu *c)
 			if (write) {
 				w->address = (u64)(list + 8 * i);
 				w->count = draw(c, 2000);
+				written[i].at = data;
+				written[i].len = PAGE;
 				hit(c, data, PAGE);
 			} else {
 				w->address &= -8U;
@@ -1079,6 +1085,9 @@ static void channel_program(struct cpu *c)
 			start_program(c, at);
 	}
 	simple_command(c, RESET_DEVICE, 0, 0);
+	/* ESSA has come between. */
+	for (u64 i = 0; i < n; i++)
+		hit(c, written[i].at, written[i].len);
 }
 
 /* The queue as it was before virtio 1.0. */
