@@ -632,7 +632,7 @@ static void run_block(struct cpu *c)
 	}
 	note(c, "run", b, window);
 	o = run(window ? DAT : REAL, (void *)(at + CODE_AT), &(struct regs){});
-	if (o.code == OPERATION && (!is_code || b->maybe_zero)) {
+	if (o.code == OPERATION && (!is_code || b->maybe_zero || (states(c, b) & ANY(Uz)))) {
 		o.code = NONE;
 		judge(c, &o, &b, 1, 0, 0);
 		return;
