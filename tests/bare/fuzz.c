@@ -1321,6 +1321,10 @@ static void reset(struct cpu *first)
 	bool normal = draw(first, 2);
 
 	note(first, "diag 308", 0, normal);
+	/* A stop that is pending outlives a reset of the CPU. */
+	for (u64 i = 1; i < ncpus; i++)
+		while (!is_stopped(i))
+			;
 	first->count[ARRAY_SIZE(operations)]++;
 	diag308_reset(normal);
 	dat_load();
