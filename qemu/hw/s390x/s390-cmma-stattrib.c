@@ -7,6 +7,7 @@
 #include "qemu/osdep.h"
 #include "qemu/error-report.h"
 #include "migration/vmstate.h"
+#include "hw/s390x/s390-written.h"
 #include "cpu.h"
 #include "s390-cmma-internal.h"
 
@@ -101,6 +102,8 @@ static int cmma_set_stattr(S390StAttribState *sa, uint64_t start_gfn,
             state &= ~S390_CMMA_CONTENT;
         }
         qatomic_set(&s->state[start_gfn + i], state);
+        /* All memory counts as written at first, but no device wrote this */
+        s390_written_clear(start_gfn + i, S390_WRITTEN_CMMA);
     }
     return 0;
 }
