@@ -1213,7 +1213,11 @@ static void shared_blocks(struct cpu *c)
 			wrong(c, "shared ESSA", 0, o.out.gr[1], o.code);
 		return;
 	}
-	at += a->align > 1 ? draw(c, PAGE / a->align) * a->align : draw(c, PAGE - (i == NSHARED - 1 ? a->len : 0));
+	/* The last one has no block behind it that may be touched. */
+	if (a->align > 1)
+		at += draw(c, PAGE / a->align) * a->align;
+	else
+		at += draw(c, PAGE - (i == NSHARED - 1 ? a->len : 0));
 	o = run(draw(c, 2) ? DAT : REAL, a->code,
 		&(struct regs){ .gr = { [2] = at, [4] = (u64)c->buffer } });
 	if (o.code == DISCARDED && o.teid - (at & -PAGE) <= PAGE && !(o.teid % PAGE)) {
