@@ -120,7 +120,10 @@ check-fresh: install ## make run and make check in bare Debians 12 and 13, by a 
 .PHONY: fuzz-guest fuzz-host soak
 fuzz-guest: install ## random operations on files: SECONDS=60 of each guest, SEED=, FS=ext4|xfs|btrfs
 	@tests/fuzz-guest $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(FS),--fs $(FS))
-fuzz-host: qemu ## hostile guests on a QEMU with sanitizers, SECONDS=60 of all, SEED= of the first
+fuzz-host: install ## hostile guests on a QEMU with sanitizers, SECONDS=60 of all, SEED= of the first
+	@scripts/fetch qemu
+	@scripts/fetch tools
+	@scripts/compose qemu
 	@tests/fuzz-host $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 soak: install ## all that can be repeated with new seeds, for HOURS=1; Ctrl-C ends it with a summary
 	@tests/soak $(if $(HOURS),--hours $(HOURS))
