@@ -42,6 +42,11 @@ initramfs: install ## build the guest's first file system
 image: initramfs linux ## build the disk image with a part of the Linux tree
 	@scripts/image
 build: qemu linux initramfs image ## everything that a guest needs
+.PHONY: rootfs
+rootfs: initramfs ## disks with a Debian, as benches and check-programs use: FS="ext4 xfs btrfs programs"
+	@scripts/compose linux
+	@scripts/install rootfs
+	@scripts/rootfs $(or $(FS),ext4 programs)
 
 .PHONY: run-kvm check-kvm kvm
 run-kvm: kvm ## the same under KVM: a guest of Linux in the emulator Hercules; KVM discards
@@ -76,7 +81,7 @@ bench-faults: build ## what a guest pays for what was taken: faults, reads, grep
 bench-scale: build ## what grows with memory and vCPUs, in guest and host
 	@tests/bench host-scale scale
 
-.PHONY: check-host bench-host bench-stock bench-p bench-cost bench-reach bench-idle check-qtest check-controls check-fs check-debug check-kselftest check-selftests check-newest check-migration
+.PHONY: check-host bench-host bench-stock bench-p bench-cost bench-reach bench-idle check-qtest check-controls check-fs check-debug check-kselftest check-selftests check-newest check-migration check-programs
 check-host: qemu ## put one defect at a time into QEMU; the tests must notice each
 	@tests/check-host
 bench-host: qemu ## what it costs the host to take blocks: ratios, and times of this machine
@@ -102,6 +107,8 @@ check-kselftest: install ## the selftests of the series, and the kernel's KUnit 
 	@tests/check-kselftest
 check-selftests: install ## the kernel's own selftests of memory and files: none is worse with the series
 	@tests/check-selftests
+check-programs: install ## PostgreSQL, git, fio and more in a Debian whose page cache is taken: as in a plain boot
+	@tests/check-programs
 check-newest: build ## Linux 7.2 and QEMU 10.2 with their series: stress, KUnit, bare metal, qtest
 	@tests/check-newest
 check-migration: build ## a guest under stress moves, is saved and loaded, while the host takes pages
