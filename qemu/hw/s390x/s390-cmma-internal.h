@@ -82,7 +82,8 @@ typedef struct CmmaPressure {
     uint64_t want;          /* blocks, of an episode that a stall began */
     uint8_t old;            /* seconds; younger blocks are not taken */
     uint8_t usage;          /* of those that are searched */
-    uint8_t min_age;        /* of those that are volatile */
+    uint8_t min_age;        /* of those that are volatile, at this second: */
+    uint8_t planned;
     uint64_t passed;        /* blocks looked at since one was taken */
     CmmaRoom room;
     CmmaPressureStats before;

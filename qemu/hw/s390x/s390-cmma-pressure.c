@@ -130,6 +130,7 @@ static bool cmma_plan(S390CmmaState *s, uint64_t wanted)
     }
     p->usage = supply.unused ? S390_CMMA_UNUSED : S390_CMMA_VOLATILE;
     p->min_age = age;
+    p->planned = p->now;
     p->passed = p->round_taken = 0;
     if (!p->old) {
         found += supply.clean;
@@ -170,10 +171,14 @@ static CmmaStep cmma_step(S390CmmaState *s)
         .limit_ns = CMMA_STOP_NS,
         .strict = true,
         .usage = p->usage,
-        .min_age = p->usage == S390_CMMA_VOLATILE ? p->min_age : 0,
     };
     Error *err = NULL;
 
+    if (p->usage == S390_CMMA_VOLATILE && p->min_age) {
+        /* All have grown older since the plan, the younger ones as well */
+        quota.min_age = MIN(p->min_age + (uint8_t)(p->now - p->planned),
+                            CMMA_AGE_MAX);
+    }
     if (!cmma_discard(s, S390_CMMA_DISCARD_WHAT_VOLATILE, &quota, &err)) {
         trace_s390_cmma_pressure_refused(error_get_pretty(err));
         p->stats.refused++;

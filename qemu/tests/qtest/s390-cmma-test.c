@@ -947,28 +947,39 @@ static void test_pressure(void)
 /* What was used before the last taking goes before what is used since */
 static void test_pressure_age(void)
 {
-    uint64_t old = 512, young = 1024, i;
+    const uint64_t old = 512, count = 2048;
+    uint64_t young, i;
     QTestState *qts;
 
     make_group();
     group_left(2 * MiB, 0);
     qts = start(PRESSURE);
-    essa_range(qts, VOLATILE, old, 2048);
+    essa_range(qts, VOLATILE, old, count);
     /* A byte is missing, and stays so: a few are taken, four times a second */
     group_left(MiB - 1, 0);
-    wait_for_pressure(qts, "taken-volatile", 1, young - old - 1);
+    wait_for_pressure(qts, "taken-volatile", 1, count / 2);
+    group_left(2 * MiB, 0);
+    wait_for_pressure(qts, "left", 2 * MiB, 2 * MiB);
+
     /* The next ones in order are used now */
+    young = old + pressure(qts, "taken-volatile");
+    g_assert_cmphex(state_of(qts, young - 1), ==, VZ);
+    g_assert_cmphex(state_of(qts, young), ==, VR);
     essa_range(qts, STABLE, young, 64);
     essa_range(qts, VOLATILE, young, 64);
     g_assert_cmphex(load(qts, young + 64), ==, 0);
-    wait_for_pressure(qts, "taken-volatile", young - old + 65, 2048 - 65);
+    group_left(MiB - 1, 0);
+    wait_for_pressure(qts, "taken-volatile", young - old + 65, count - 65);
+    group_left(2 * MiB, 0);
+    wait_for_pressure(qts, "left", 2 * MiB, 2 * MiB);
     for (i = 0; i < 65; i++) {
         g_assert_cmphex(state_of(qts, young + i), ==, VR);
     }
-    g_assert_cmphex(state_of(qts, young - 1), ==, VZ);
     g_assert_cmphex(state_of(qts, young + 65), ==, VZ);
+
     /* There is nothing else in the end */
-    wait_for_pressure(qts, "taken-volatile", 2048, 2048);
+    group_left(MiB - 1, 0);
+    wait_for_pressure(qts, "taken-volatile", count, count);
     qtest_quit(qts);
     remove_group();
 }
