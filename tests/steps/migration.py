@@ -163,6 +163,8 @@ def moves(report, name, source=("policy=none",), there=("policy=none",), options
                 before = facts(other)
                 with Storm(other) as later:
                     finish(other, rest(guest))
+                    # On a busy machine that was over before the guest moved.
+                    other.run(STRESS.replace(f"seconds {SECONDS}", "seconds 2"), timeout=120)
                 pages, faults = facts(other)
                 assert faults, f"no discard fault there: it shows nothing ({pages})"
                 strange = {text for text in storm.refusals | later.refusals
