@@ -264,7 +264,7 @@ typedef struct CmmaQuota {
     uint64_t count;         /* what is left of it: nothing more was found */
     int64_t limit_ns;       /* CPUs stay stopped for so long; 0: any time */
     bool strict;            /* also while nothing has been found */
-    uint8_t usage;          /* only blocks of this usage; 0: as the command says */
+    uint8_t usage;          /* only such blocks; 0: as the command says */
     uint8_t min_age;        /* of volatile blocks */
     uint64_t taken;
     uint64_t looked;        /* blocks looked at */

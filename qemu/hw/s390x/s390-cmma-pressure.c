@@ -7,13 +7,14 @@
  * then potentially volatile ones. CPUs are stopped for a millisecond at a time,
  * and run in between.
  *
- * Several guests with this policy in one cgroup do not know of each other. Each
- * is to give, of what is missing, the share that it has of what is used, but only
- * blocks that were not used for some time. It waits for as long as others need to
- * notice, takes that, waits again and looks what is still missing. Who has no
- * blocks that are so old asks for half of that age the next time. So together
- * they give what is missing and no more, and who has old blocks gives them before
- * others give younger ones. Nobody waits when memory is about to run out.
+ * Several guests with this policy in one cgroup do not know of each other.
+ * Each is to give, of what is missing, the share that it has of what is used,
+ * but only blocks that were not used for some time. It waits for as long as
+ * others need to notice, takes that, waits again and looks what is still
+ * missing. Who has no blocks that are so old asks for half of that age the
+ * next time. So together they give what is missing and no more, and who has
+ * old blocks gives them before others give younger ones. Nobody waits when
+ * memory is about to run out.
  *
  * When a block was used last is known from what makes the host look at it: that
  * the guest makes it volatile, or that its translation enters a TLB. A byte for
@@ -104,16 +105,18 @@ static void cmma_count(S390CmmaState *s, CmmaSupply *supply)
             supply->of_age[cmma_age_bounded(s, gfn)] += !cmma_absent(state);
             supply->any |= !cmma_absent(state);
         } else if (cmma_may_take(s, gfn, state)) {
-            supply->unused += (state & S390_CMMA_USAGE) == S390_CMMA_UNUSED;
-            supply->clean += (state & S390_CMMA_USAGE) == S390_CMMA_POT_VOLATILE;
+            const uint8_t usage = state & S390_CMMA_USAGE;
+
+            supply->unused += usage == S390_CMMA_UNUSED;
+            supply->clean += usage == S390_CMMA_POT_VOLATILE;
             supply->any = true;
         }
     }
 }
 
 /*
- * Plan a round for @wanted blocks: the oldest ones, as far as they are as old as
- * p->old. If there are too few, it ends with these, and the next one is for
+ * Plan a round for @wanted blocks: the oldest ones, as far as they are as old
+ * as p->old. If there are too few, it ends with these, and the next one is for
  * younger ones. False: there is nothing to take, of whatever age.
  */
 static bool cmma_plan(S390CmmaState *s, uint64_t wanted)

@@ -143,8 +143,8 @@ static char *cmma_cgroup_on(const char *mount, const char *path)
 }
 
 /*
- * The directory of QEMU's own memory cgroup, or NULL. That of version 1 is taken
- * if there are both, as a controller is only in one.
+ * The directory of QEMU's own memory cgroup, or NULL. That of version 1 is
+ * taken if there are both, as a controller is only in one.
  */
 static char *cmma_own_cgroup(void)
 {
@@ -220,7 +220,8 @@ uint64_t cmma_own_resident(void)
 int cmma_stall_open(const char *cgroup, uint32_t stall_us, Error **errp)
 {
     g_autofree char *own = cgroup ? g_strdup(cgroup) : cmma_own_cgroup();
-    g_autofree char *path = g_build_filename(own ?: "", "memory.pressure", NULL);
+    g_autofree char *path = g_build_filename(own ?: "", "memory.pressure",
+                                             NULL);
     /*
      * In microseconds: so long of two seconds, somebody waits for memory. Who
      * has no privileges may only have multiples of two seconds.

@@ -349,7 +349,8 @@ static const BadOptions bad_options[] = {
       SHARED_RAM, "cannot be discarded" },
     { "pressure/marks", "-global s390-cmma.policy=pressure "
       "-global s390-cmma.pressure-low=65M", "'pressure-high'" },
-    { "pressure/no-size", "-global s390-cmma.pressure-low=much", "pressure-low" },
+    { "pressure/no-size", "-global s390-cmma.pressure-low=much",
+      "pressure-low" },
     { "pressure/no-cgroup", "-global s390-cmma.policy=pressure "
       "-global s390-cmma.pressure-cgroup=%s", "not the directory of a memory" },
     { "pressure/poison", "-global s390-cmma.policy=pressure "
