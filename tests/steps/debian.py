@@ -154,8 +154,8 @@ class Machine:
         if self.name != PLAIN:
             guest.hurry()
         self.plug()
-        guest.run("mkdir -p /root/programs && tar -xf /dev/vdc -C /root/programs && "
-                  "chown -R root: /root/programs")
+        guest.run("mkdir -p /opt/programs && tar -xf /dev/vdc -C /opt/programs && "
+                  "chown -R root: /opt/programs")
         self.seen = 0
         self.complaints()
         self.at_boot = self.free()
@@ -203,7 +203,7 @@ class Machine:
             show(line)
 
         try:
-            self.guest.run(f"SPOIL={'1' * spoil} /root/programs/{program} {arguments} "
+            self.guest.run(f"SPOIL={'1' * spoil} /opt/programs/{program} {arguments} "
                            "</dev/null 2>&1", timeout=PROGRAMS[program], check=False,
                            on_line=on_line)
             seconds = time.monotonic() - began

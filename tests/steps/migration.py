@@ -4,13 +4,13 @@ import contextlib
 import os
 import subprocess
 import tempfile
-import threading
 import time
 
 from harness import place
 from harness.copies import migrated
 from harness.guest import PATIENCE, Guest, GuestError
 from harness.qmp import QmpError
+from steps.stress import Discarder
 
 SECONDS, BEFORE = 8, 2          # of stress, and of these before it moves
 STRESS = f"stress --dir /mnt/write --seconds {SECONDS} --seed 1 --hang 60"
@@ -19,34 +19,15 @@ DISABLED = "Discarding of guest memory is disabled"
 KVM = "was told that its host is"
 
 
-class Storm(threading.Thread):
+class Storm(Discarder):
     """Discards all the time; that it is refused for a while is no error, but noted."""
 
     def __init__(self, guest):
-        super().__init__(daemon=True)
-        self.guest, self.end = guest, threading.Event()
-        self.taken, self.refusals = 0, set()
+        super().__init__(guest, ("volatile", "unused"), every=0.1)
+        self.refusals = set()
 
-    def once(self):
-        for what in ("volatile", "unused"):
-            try:
-                self.taken += self.guest.qmp.command("x-s390-cmma-discard",
-                                                     what=what)["discarded"]
-            except QmpError as error:
-                self.refusals.add(str(error).partition(": ")[2])
-
-    def run(self):
-        with contextlib.suppress(OSError):
-            while not self.end.wait(0.1):
-                self.once()
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        self.end.set()
-        self.join()
+    def refused(self, error):
+        self.refusals.add(str(error).partition(": ")[2])
 
 
 class Destination(Guest):
@@ -150,11 +131,11 @@ def moves(report, name, source=("policy=none",), there=("policy=none",), options
                     # The guest goes on where it was.
                     if guest.qmp.command("query-status")["status"] != "running":
                         guest.qmp.command("cont")
-                    storm.end.set()
+                    storm.stop()
                     finish(guest)
                     return
                 assert not refused, "it was not refused"
-                storm.end.set()
+                storm.stop()
                 if by_file:
                     other.qmp.command("migrate-incoming", uri=uri)
                 migrated(other)

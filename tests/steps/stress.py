@@ -34,19 +34,31 @@ class Discarder(threading.Thread):
         try:
             while not self.end.wait(self.every):
                 for what in self.takes:
-                    answer = self.guest.qmp.command("x-s390-cmma-discard", what=what,
-                                                    **self.limit)
-                    self.taken += answer["discarded"]
+                    self.take(what)
         except (QmpError, OSError) as error:
             self.error = error
+
+    def take(self, what):
+        try:
+            answer = self.guest.qmp.command("x-s390-cmma-discard", what=what, **self.limit)
+        except QmpError as error:
+            self.refused(error)
+        else:
+            self.taken += answer["discarded"]
+
+    def refused(self, error):
+        raise error
+
+    def stop(self):
+        self.end.set()
+        self.join()
 
     def __enter__(self):
         self.start()
         return self
 
     def __exit__(self, *_):
-        self.end.set()
-        self.join()
+        self.stop()
 
 
 def properties_of(policy, seed, takes):
