@@ -58,6 +58,7 @@ struct cpu {
 	u64 nnotes;
 	u8 *buffer;		/* a page of its own */
 	u64 faults, essas, checks;
+	bool called;		/* an external call is pending, as nobody takes it */
 	u64 count[24];
 };
 
@@ -213,11 +214,13 @@ static u64 operation(u64 s, int op, u8 changed, u32 *more)
 	}
 }
 
-/* It must be gone before the next instruction. */
+/* It must be gone before the next instruction, unless the guest moves just then. */
 static bool goes_at_once(int op, u8 changed, u64 from, u64 to)
 {
 	bool may = to == Vr || (to == Pr && changed == NO);
 
+	if (migrates)
+		return 0;
 	if (op == DISCARD)
 		return may || to == Ur;
 	return always && may && (op == SET_VOLATILE || op == SET_POTENTIAL) && !(from & 2);
@@ -878,6 +881,23 @@ static bool is_stopped(u64 id)
 	return cc == 1 && (status & 0x40);
 }
 
+/* What is pending stays so, also when the guest moves. */
+static void call_itself(struct cpu *c)
+{
+	register u64 status asm("1") = 0;
+	int cc;
+
+	asm volatile("sigp %1,%2,0(%3)\n\tipm %0\n\tsrl %0,28"
+		     : "=d" (cc), "+d" (status) : "d" (c->id), "a" (SENSE) : "cc", "memory");
+	c->checks++;
+	if (cc == 2)
+		return;
+	if (c->called && !(cc == 1 && (status & 0x80)))
+		wrong(c, "external call", 0, status, 0x80);
+	if (!c->called)
+		c->called = sigp(c->id, EXTERNAL_CALL, 0) != 2;
+}
+
 static void signal(struct cpu *c)
 {
 	static const u8 orders[] = { SENSE, EXTERNAL_CALL, EMERGENCY, SENSE_RUNNING, 0x12, 0x55 };
@@ -1275,6 +1295,7 @@ static void one_round(struct cpu *c)
 	c->random = mix(mix(seed) + c->round * MAX_CPUS + c->id);
 	for (c->operation = 0; c->operation < OPERATIONS; c->operation++)
 		random_operation(c);
+	call_itself(c);
 	move_prefix(c, c->area[0]);
 }
 
@@ -1332,6 +1353,8 @@ static void reset(struct cpu *first)
 	first->count[ARRAY_SIZE(operations)]++;
 	diag308_reset(normal);
 	dat_load();
+	for (u64 i = 0; i < ncpus; i++)
+		cpus[i].called = 0;
 	for (u64 i = 0; i < ncpus; i++) {
 		for (int j = 0; j < BLOCKS; j++) {
 			struct block *b = &cpus[i].block[j];
