@@ -21,6 +21,12 @@ def qtest(report):
     report.tap("qtest", [os.path.join(TESTS, "check-qtest"), "s390-cmma-test"])
 
 
+def hostile(report):
+    """Always the same seeds, and no sanitizers: make fuzz-host has others, and those."""
+    report.tap("", [os.path.join(TESTS, "fuzz-host"), "--no-build", "--qemu", place.QEMU,
+                    "--seconds", "60", "--seed", "1"])
+
+
 def story(report):
     """The main job: its own exit status says whether all of it held."""
     log = os.path.join(place.LOGS, "story.txt")
