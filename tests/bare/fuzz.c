@@ -22,6 +22,8 @@
 #define OWN_AT		0x1000000UL
 #define SHARED		0x1800000UL	/* tests/fuzz-host knows this address */
 #define NSHARED		8
+#define DEVICE_MEMORY	(1UL << 30)	/* where QEMU puts it */
+#define DEVICE_BYTES	(8 * MB)
 #define WINDOWS		(WINDOW + 64 * MB)
 
 #define VOLATILE_ZERO	ANY(Vz)
@@ -717,6 +719,21 @@ static void bad_essa(struct cpu *c)
 		wrong(c, "bad ESSA", 0, o.code, beyond ? ADDRESSING : SPECIFICATION);
 }
 
+/* Memory of a device, if there is one just now: nothing is taken from it. */
+static void device_memory(struct cpu *c)
+{
+	u64 at = DEVICE_MEMORY + draw(c, DEVICE_BYTES);
+	bool essa = draw(c, 2);
+	int op = any_operation(c);
+	struct outcome o;
+
+	note(c, "device memory", 0, at);
+	o = run(REAL, essa ? f_essa[op] : f_ic, &(struct regs){ .gr = { [2] = at } });
+	c->checks++;
+	if (o.code != ADDRESSING && (o.code != NONE || (essa && (o.out.gr[1] & 3))))
+		wrong(c, "device memory", 0, o.code == NONE ? o.out.gr[1] : o.code, Sr);
+}
+
 /* Storage keys */
 
 INSN(f_sske, "sske %r1,%r2");
@@ -1258,6 +1275,7 @@ static const struct operation {
 	{ "essa", essa_operation, 40 },
 	{ "essa-load", essa_and_load, 15 },
 	{ "bad-essa", bad_essa, 1 },
+	{ "device-memory", device_memory, 1 },
 	{ "access", access, 50 },
 	{ "fill", fill_block, 12 },
 	{ "read", read_block, 6 },
