@@ -228,6 +228,45 @@ def background(report):
         finish(guest)
 
 
+HUGE = "/proc/sys/vm/nr_hugepages"
+
+
+def number_of_huge_pages(new=None):
+    with open(HUGE, "r+" if new is not None else "r", encoding="ascii") as file:
+        if new is not None:
+            file.write(str(new))
+            file.seek(0)
+        return int(file.read())
+
+
+@contextlib.contextmanager
+def huge_pages(count):
+    """Let the machine have so many more, or say why not."""
+    before = number_of_huge_pages()
+    try:
+        more = number_of_huge_pages(before + count) - before
+    except PermissionError as error:
+        more, why = 0, f"{error}"
+    else:
+        why = f"the machine has memory for {more} huge pages only"
+    try:
+        yield None if more >= count else why
+    finally:
+        if more:
+            number_of_huge_pages(before)
+
+
+def to_huge_pages(report):
+    name = "to memory of huge pages"
+    with huge_pages(264) as why:
+        if why:
+            report.skipped(f"migration: {name}", why)
+            return
+        moves(report, name, ("policy=random", "percent=30"),
+              options=("-object", "memory-backend-memfd,id=s390.ram,size=512M,hugetlb=on",
+                       "-machine", "memory-backend=s390.ram"))
+
+
 def quick(report):
     moves(report, "to another QEMU by a socket, in a storm")
     moves(report, "to policy kvm: refused, the source goes on", there=("policy=kvm",),
@@ -243,6 +282,7 @@ def everything(report):
     moves(report, "to memory that can not be discarded", ("policy=random", "percent=30"),
           options=("-object", "memory-backend-memfd,id=s390.ram,size=512M,share=on",
                    "-machine", "memory-backend=s390.ram"))
+    to_huge_pages(report)
     moves(report, "from policy kvm to none: refused", ("policy=kvm",), refused=KVM)
     moves(report, "from poison: refused at once", ("policy=random", "poison=on"),
           refused="leaves garbage in guest memory")
