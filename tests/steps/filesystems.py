@@ -318,3 +318,38 @@ def written_then_taken(guest, name):
     assert gone >= BIG // PAGE * 0.99, f"only {gone} folios were found discarded"
     guest.run(f"rm {file}")
     teardown(guest, kind)
+
+
+def verified(report, kernel=None):
+    """What fs-verity has seen is cached; what comes instead of it is verified again."""
+    with Machine("none", kernel or place.kernel("fs"), "fs-verity") as machine:
+        for name in ("ext4", "ext4-1k"):
+            passed = False
+            with report.test(f"file systems: what was verified on {name}, discarded and changed "
+                             "on disk is not read"):
+                guest = machine.running()
+                setup(guest, KINDS[name])
+                guest.run(f"cat {DISK}0 >/fs/f && verity enable /fs/f && sync && "
+                          "echo 3 >/proc/sys/vm/drop_caches", timeout=120)
+                good = guest.run("sha512sum </fs/f", timeout=60)
+                # A page of the file, and one of the Merkle tree behind it.
+                end = int(guest.run("stat -c %s /fs/f"))
+                for offset in (40 * PAGE + 5, -(-end >> 16 << 16) + 5):
+                    verified_again(guest, f"/dev/disk-{name}", offset, good)
+                guest.run("rm /fs/f")
+                teardown(guest, KINDS[name])
+                passed = True
+            if not passed:
+                machine.stop()
+
+
+def verified_again(guest, device, offset, good):
+    guest.run(f"verity flip /fs/f {offset} {device}")
+    assert guest.run("sha512sum </fs/f", timeout=60) == good, "it was not from the cache"
+    guest.settle()
+    assert guest.qmp.command("x-s390-cmma-discard", what="volatile")["discarded"]
+    status, said = guest.run("sha512sum </fs/f", check=False, timeout=60)
+    assert status, f"what is on the disk now was read as if it were right: {said}"
+    guest.run(f"verity flip /fs/f {offset} {device}")
+    guest.run("echo 3 >/proc/sys/vm/drop_caches")
+    assert guest.run("sha512sum </fs/f", timeout=60) == good, "it is not right again"
