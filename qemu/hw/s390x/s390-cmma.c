@@ -29,6 +29,7 @@
 #include "hw/qdev-properties.h"
 #include "hw/s390x/s390-virtio-ccw.h"
 #include "migration/blocker.h"
+#include "migration/migration.h"
 #include "system/tcg.h"
 #include "cpu.h"
 #include "s390-cmma-internal.h"
@@ -293,6 +294,11 @@ static void s390_cmma_realize(DeviceState *dev, Error **errp)
     }
 
     if (tcg_enabled()) {
+        /*
+         * When QEMU ends, CPUs run for a moment after migration was shut down,
+         * and their work asks whether the guest migrates.
+         */
+        object_ref(OBJECT(migrate_get_current()));
         s390_cmma = s;
     }
 }
