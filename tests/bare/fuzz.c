@@ -159,18 +159,16 @@ static u32 states(const struct cpu *c, const struct block *b)
 {
 	u32 set = b->set;
 
-	if (b->written || in_prefix_area(c, b))
-		set |= set & (ANY(Sz) | ANY(Sp)) ? ANY(Sr) : 0;
-	if (migrates && (set & ANY(Sp)))
-		set |= ANY(Sr);		/* content comes with the memory */
 	if (set & ANY(Pr)) {
 		set |= changed(c, b) != YES ? ANY(Vz) : 0;
 		set |= changed(c, b) != NO && page_file ? ANY(Sp) : 0;
 	}
+	if (b->written || in_prefix_area(c, b))
+		set |= set & (ANY(Sz) | ANY(Sp)) ? ANY(Sr) : 0;
+	if (migrates && (set & ANY(Sp)))
+		set |= ANY(Sr);		/* content comes with the memory */
 	if ((set & ANY(Sr)) && page_file)
 		set |= ANY(Sp);
-	if (migrates && (set & ANY(Sp)))
-		set |= ANY(Sr);
 	if (set & ANY(Vr))
 		set |= ANY(Vz);
 	if (set & ANY(Ur))
