@@ -34,8 +34,16 @@
 /* What poisoned blocks are filled with */
 #define CMMA_POISON                 0xd1
 
-/* How long ago a block was used, in seconds, is known up to this */
-#define CMMA_AGE_MAX                240
+/*
+ * When a block was used last is known in these, and what is longer ago than
+ * four minutes is just old. What is above the time says in how many seconds it
+ * was used, see cmma_note_use().
+ */
+#define CMMA_AGES_PER_SECOND        16
+#define CMMA_AGE_MAX                (240 * CMMA_AGES_PER_SECOND)
+#define CMMA_TIME                   0x3fff
+#define CMMA_USES_SHIFT             14
+#define CMMA_USES_MAX               3
 
 typedef struct CmmaRoom {
     uint64_t left;          /* bytes; UINT64_MAX if nothing is known */
@@ -67,10 +75,10 @@ typedef struct CmmaPressure {
     int stall_fd;
     guint stall_source;
 
-    /* In which second blocks were used last; CPUs write it */
-    uint8_t *used;
-    uint8_t now;
-    int64_t bounded_ms;     /* when no age was beyond what a byte can tell */
+    /* When blocks were used last, in 1 / CMMA_AGES_PER_SECOND; CPUs write it */
+    uint16_t *used;
+    uint16_t now;
+    int64_t bounded_ms;     /* when no age was beyond what that can tell */
 
     bool stalled;
     bool acting;
@@ -80,10 +88,16 @@ typedef struct CmmaPressure {
     uint64_t round_taken;
     int64_t wait_until;     /* ms */
     uint64_t want;          /* blocks, of an episode that a stall began */
-    uint8_t old;            /* seconds; younger blocks are not taken */
+    int64_t judge_ms;       /* when to see again if more or less is left: */
+    uint64_t judged_left;   /* what was left the last time */
+    unsigned int still;     /* times that this was the same */
+    uint64_t mean_left;
+    int64_t replan_ms;      /* when to count blocks again */
+    bool plenty;            /* there were enough that are so old */
+    unsigned int boost;     /* times the own share */
     uint8_t usage;          /* of those that are searched */
-    uint8_t min_age;        /* of those that are volatile, at this second: */
-    uint8_t planned;
+    uint16_t min_age;       /* of those that are volatile, at this time: */
+    uint16_t planned;       /* CPUs do not look at it */
     uint64_t passed;        /* blocks looked at since one was taken */
     CmmaRoom room;
     CmmaPressureStats before;
@@ -183,20 +197,55 @@ static inline bool cmma_traps(S390CmmaState *s, uint8_t state)
             (state & S390_CMMA_USAGE) == S390_CMMA_UNUSED);
 }
 
-/* The guest has just used a block, as far as the host can see */
-static inline void cmma_note_use(S390CmmaState *s, uint64_t gfn)
+/* The block has no content that would be used again; only with "pressure" */
+static inline void cmma_note_new(S390CmmaState *s, uint64_t gfn)
 {
-    uint8_t *used = qatomic_read(&s->pressure.used);
+    uint16_t *used = qatomic_read(&s->pressure.used);
 
     if (unlikely(used) && gfn < s->ram_blocks) {
         qatomic_set(&used[gfn], qatomic_read(&s->pressure.now));
     }
 }
 
-/* Seconds since the block was used; only with policy "pressure" */
-static inline uint8_t cmma_age(S390CmmaState *s, uint64_t gfn)
+/*
+ * The block is used; only with policy "pressure". Two CPUs may do that at once:
+ * then a use is not counted, and nobody relies on the count.
+ */
+static inline void cmma_note_use(S390CmmaState *s, uint64_t gfn)
 {
-    return s->pressure.now - qatomic_read(&s->pressure.used[gfn]);
+    uint16_t *used = qatomic_read(&s->pressure.used);
+
+    if (unlikely(used) && gfn < s->ram_blocks) {
+        uint16_t now = qatomic_read(&s->pressure.now);
+        uint16_t old = qatomic_read(&used[gfn]);
+        uint16_t uses = old >> CMMA_USES_SHIFT;
+
+        uses += uses < CMMA_USES_MAX && now / CMMA_AGES_PER_SECOND !=
+                                (old & CMMA_TIME) / CMMA_AGES_PER_SECOND;
+        qatomic_set(&used[gfn], now | uses << CMMA_USES_SHIFT);
+    }
+}
+
+/*
+ * How long ago the block was used, at the time of the plan: if it was used
+ * since, this is 0. What is used again and again is younger: who reads large
+ * files once would otherwise take what others need now and then. A block whose
+ * content arrives and is read was used in two seconds at most.
+ */
+static inline uint16_t cmma_age_of(S390CmmaState *s, uint16_t used)
+{
+    static const uint8_t shift[] = { 0, 0, 2, 3 };
+    uint16_t age = (s->pressure.now - used) & CMMA_TIME;
+    uint16_t since = (s->pressure.now - s->pressure.planned) & CMMA_TIME;
+
+    age -= MIN(age, since);
+    return age < CMMA_AGE_MAX ? age >> shift[used >> CMMA_USES_SHIFT] :
+                                CMMA_AGE_MAX;
+}
+
+static inline uint16_t cmma_age(S390CmmaState *s, uint64_t gfn)
+{
+    return cmma_age_of(s, qatomic_read(&s->pressure.used[gfn]));
 }
 
 static inline void *cmma_host(S390CmmaState *s, uint64_t gfn)
@@ -265,7 +314,7 @@ typedef struct CmmaQuota {
     int64_t limit_ns;       /* CPUs stay stopped for so long; 0: any time */
     bool strict;            /* also while nothing has been found */
     uint8_t usage;          /* only such blocks; 0: as the command says */
-    uint8_t min_age;        /* of volatile blocks */
+    uint16_t min_age;       /* of volatile blocks */
     uint64_t taken;
     uint64_t looked;        /* blocks looked at */
     bool vcpus_stopped;

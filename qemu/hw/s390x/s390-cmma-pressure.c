@@ -9,16 +9,18 @@
  *
  * Several guests with this policy in one cgroup do not know of each other.
  * Each is to give, of what is missing, the share that it has of what is used,
- * but only blocks that were not used for some time. It waits for as long as
- * others need to notice, takes that, waits again and looks what is still
- * missing. Who has no blocks that are so old asks for half of that age the
- * next time. So together they give what is missing and no more, and who has
- * old blocks gives them before others give younger ones. Nobody waits when
- * memory is about to run out.
+ * but only blocks that were not used for some time, which depends on nothing
+ * but what is left. So all look for blocks of the same age, and who has old
+ * ones gives them before others give younger ones. Each waits for as long as
+ * others need to notice, takes its share, waits again and looks what is still
+ * missing, of which it gives more if it has enough. Nobody waits when memory
+ * is about to run out.
  *
- * When a block was used last is known from what makes the host look at it: that
- * the guest makes it volatile, or that its translation enters a TLB. A byte for
- * each block has the second of that, so that ages are known up to four minutes.
+ * When a block was used last is known from what makes the host look at it:
+ * that the guest makes it volatile, or that its translation enters a TLB. Two
+ * bytes for each block have the time of that, and whether it was used again
+ * and again. If that did not count, a guest that reads large files once would
+ * take what others need every few seconds.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -48,9 +50,14 @@
 #define CMMA_LOOK_MS            250
 /* When there was nothing to take, or it was not possible */
 #define CMMA_REST_MS            1000
-/* The age to begin with, in seconds, and when ages have to be bounded again */
-#define CMMA_OLD_AGE            64
+/* The age at pressure-high, and when ages have to be bounded again */
+#define CMMA_OLD_AGE            (64 * CMMA_AGES_PER_SECOND)
+#define CMMA_HALVINGS           11      /* ... until it is 0 */
 #define CMMA_BOUND_MS           (120 * 1000)
+/* What is left is the mean of so many looks */
+#define CMMA_LOOKS              32
+/* How many times its share a guest gives if others do not */
+#define CMMA_BOOST_MAX          16
 /* The least that a round is for: a few guests may take so much too much */
 #define CMMA_ROUND_MIN          64
 
@@ -59,19 +66,24 @@ static int64_t cmma_now(void)
     return qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
 }
 
-/* The age of a block, which does not come round to be young again */
-static uint8_t cmma_age_bounded(S390CmmaState *s, uint64_t gfn)
+static uint16_t cmma_time(void)
+{
+    return cmma_now() * CMMA_AGES_PER_SECOND / 1000 & CMMA_TIME;
+}
+
+/* The age of a block, whose time does not come round to be young again */
+static uint16_t cmma_age_bounded(S390CmmaState *s, uint64_t gfn)
 {
     CmmaPressure *p = &s->pressure;
-    uint8_t used = qatomic_read(&p->used[gfn]);
-    uint8_t age = p->now - used;
+    uint16_t used = qatomic_read(&p->used[gfn]);
+    uint16_t oldest = (p->now - CMMA_AGE_MAX) & CMMA_TIME;
 
-    if (age > CMMA_AGE_MAX) {
-        age = CMMA_AGE_MAX;
+    if (((p->now - used) & CMMA_TIME) > CMMA_AGE_MAX) {
         /* Unless a CPU has used it just now */
-        qatomic_cmpxchg(&p->used[gfn], used, p->now - age);
+        qatomic_cmpxchg(&p->used[gfn], used, oldest);
+        used = oldest;
     }
-    return age;
+    return cmma_age_of(s, used);
 }
 
 typedef struct CmmaSupply {
@@ -115,33 +127,73 @@ static void cmma_count(S390CmmaState *s, CmmaSupply *supply)
 }
 
 /*
- * Plan a round for @wanted blocks: the oldest ones, as far as they are as old
- * as p->old. If there are too few, it ends with these, and the next one is for
- * younger ones. False: there is nothing to take, of whatever age.
+ * How old a block has to be, which all guests find alike as it depends on what
+ * is left: at pressure-high it is a minute, at a quarter of pressure-low any
+ * will do. So what one guest has just used stays as long as another one has
+ * older blocks. It is the mean of some looks, as the others look between steps
+ * of this one. If what is left does not change, nobody has any, and it is
+ * less.
  */
-static bool cmma_plan(S390CmmaState *s, uint64_t wanted)
+static uint16_t cmma_old(const CmmaPressure *p, uint64_t left)
+{
+    const uint64_t least = p->low / 4;
+    uint64_t halvings = p->still;
+
+    left = left < least ? least : p->mean_left;
+    if (left < p->high) {
+        halvings += (p->high - left) * CMMA_HALVINGS / (p->high - least);
+    }
+    return halvings < CMMA_HALVINGS ? CMMA_OLD_AGE >> halvings : 0;
+}
+
+static void cmma_judge(CmmaPressure *p, uint64_t left)
+{
+    const uint64_t margin = (p->high - p->low) / 16;
+
+    p->mean_left = p->mean_left / CMMA_LOOKS * (CMMA_LOOKS - 1) +
+                   left / CMMA_LOOKS;
+    if (cmma_now() < p->judge_ms) {
+        return;
+    }
+    p->judge_ms = cmma_now() + CMMA_LOOK_MS;
+    if (left > p->judged_left + margin || left + margin < p->judged_left) {
+        p->still = 0;
+    } else {
+        p->still = MIN(p->still + 1, CMMA_HALVINGS);
+    }
+    p->judged_left = left;
+    p->replan_ms = 0;
+}
+
+/*
+ * Plan a round for @wanted blocks: the oldest ones, as far as they are as old
+ * as cmma_old() says. If there are too few, it ends with these. False: there is
+ * nothing to take, of whatever age.
+ */
+static bool cmma_plan(S390CmmaState *s, uint64_t wanted, uint64_t left)
 {
     CmmaPressure *p = &s->pressure;
     CmmaSupply supply;
+    const uint16_t old = cmma_old(p, left);
     uint64_t found;
     int age = CMMA_AGE_MAX;
 
+    p->planned = p->now;
     cmma_count(s, &supply);
     found = supply.unused + supply.of_age[age];
-    while (age > p->old && found < wanted) {
+    while (age > old && found < wanted) {
         found += supply.of_age[--age];
     }
     p->usage = supply.unused ? S390_CMMA_UNUSED : S390_CMMA_VOLATILE;
     p->min_age = age;
-    p->planned = p->now;
     p->passed = p->round_taken = 0;
-    if (!p->old) {
+    if (!old) {
         found += supply.clean;
     }
     trace_s390_cmma_pressure_plan(wanted, supply.unused, found, age);
-    if (found < wanted) {
-        p->old /= 2;
-    }
+    p->plenty = found >= wanted;
+    /* To count takes long: if none is so old, not until others may be */
+    p->replan_ms = found ? 0 : cmma_now() + CMMA_LOOK_MS;
     p->round = MIN(wanted, found);
     return supply.any;
 }
@@ -177,10 +229,8 @@ static CmmaStep cmma_step(S390CmmaState *s)
     };
     Error *err = NULL;
 
-    if (p->usage == S390_CMMA_VOLATILE && p->min_age) {
-        /* All have grown older since the plan, the younger ones as well */
-        quota.min_age = MIN(p->min_age + (uint8_t)(p->now - p->planned),
-                            CMMA_AGE_MAX);
+    if (p->usage == S390_CMMA_VOLATILE) {
+        quota.min_age = p->min_age;
     }
     if (!cmma_discard(s, S390_CMMA_DISCARD_WHAT_VOLATILE, &quota, &err)) {
         trace_s390_cmma_pressure_refused(error_get_pretty(err));
@@ -213,10 +263,10 @@ static uint64_t cmma_taken_since(const CmmaPressure *p)
            p->stats.taken_volatile - p->before.taken_volatile;
 }
 
-/* The blocks that are this guest's share of @missing bytes */
-static uint64_t cmma_share(uint64_t missing, uint64_t used)
+/* The blocks that are this guest's share of @missing bytes, @boost times */
+static uint64_t cmma_share(uint64_t missing, uint64_t used, unsigned int boost)
 {
-    double share = used ? (double)cmma_own_resident() / used : 1;
+    double share = used ? (double)cmma_own_resident() / used * boost : 1;
     uint64_t blocks = DIV_ROUND_UP(missing * MIN(share, 1), TARGET_PAGE_SIZE);
 
     return MAX(blocks, CMMA_ROUND_MIN);
@@ -230,9 +280,13 @@ static bool cmma_begin_round(S390CmmaState *s, const CmmaRoom *room)
     p->wait_until = cmma_now() + CMMA_LOOK_MS;
     if (p->reason == S390_CMMA_PRESSURE_REASON_STALL) {
         /* Who waits for memory does so with whatever is left */
-        return cmma_plan(s, p->want - MIN(p->want, cmma_taken_since(p)));
+        return cmma_plan(s, p->want - MIN(p->want, cmma_taken_since(p)),
+                         room->left);
     }
-    return cmma_plan(s, cmma_share(p->high - room->left, room->used));
+    /* Others had too little for their share, or none that is so old */
+    p->boost = p->plenty ? MIN(p->boost * 2, CMMA_BOOST_MAX) : 1;
+    return cmma_plan(s, cmma_share(p->high - room->left, room->used, p->boost),
+                     room->left);
 }
 
 static bool cmma_begin(S390CmmaState *s, const CmmaRoom *room)
@@ -243,11 +297,13 @@ static bool cmma_begin(S390CmmaState *s, const CmmaRoom *room)
     p->stalled = false;
     p->reason = room->left >= p->low ? S390_CMMA_PRESSURE_REASON_STALL :
                                        S390_CMMA_PRESSURE_REASON_ROOM;
-    p->want = cmma_share(p->high - p->low, room->used);
+    p->want = cmma_share(p->high - p->low, room->used, 1);
     p->before = p->stats;
     p->stats.episodes++;
-    /* The last age was too old, or just right */
-    p->old = p->old ? MIN(p->old * 2, CMMA_OLD_AGE) : 1;
+    p->plenty = false;
+    p->judge_ms = cmma_now() + CMMA_LOOK_MS;
+    p->judged_left = p->mean_left = room->left;
+    p->still = 0;
     return cmma_begin_round(s, room);
 }
 
@@ -292,7 +348,7 @@ static int64_t cmma_pressure_look(S390CmmaState *s)
     CmmaRoom room = cmma_room(p->directory);
 
     p->room = room;
-    qatomic_set(&p->now, cmma_now() / 1000);
+    qatomic_set(&p->now, cmma_time());
     if (cmma_now() - p->bounded_ms > CMMA_BOUND_MS) {
         CmmaSupply supply;
 
@@ -312,7 +368,10 @@ static int64_t cmma_pressure_look(S390CmmaState *s)
         }
     } else if (cmma_done(p, &room)) {
         return cmma_end(s, &room, false);
-    } else if (!p->round && !cmma_begin_round(s, &room)) {
+    }
+    cmma_judge(p, room.left);
+    if (!p->round && cmma_now() >= p->replan_ms &&
+        !cmma_begin_round(s, &room)) {
         return cmma_end(s, &room, true);
     }
     /* Others get the time to notice what is missing, if there is time */
@@ -321,7 +380,7 @@ static int64_t cmma_pressure_look(S390CmmaState *s)
         return CMMA_RUN_MS;
     }
     if (!p->round) {
-        return CMMA_RUN_MS; /* there was nothing so old */
+        return CMMA_RUN_MS;
     }
     switch (cmma_step(s)) {
     case CMMA_STEP_EXHAUSTED:
@@ -413,15 +472,16 @@ bool cmma_pressure_start(S390CmmaState *s, Error **errp)
     qemu_madvise(cmma_host(s, 0), s->ram_blocks * TARGET_PAGE_SIZE,
                  QEMU_MADV_NOHUGEPAGE);
     /* CPUs may look at it at any time from now on, so it stays */
-    p->now = cmma_now() / 1000;
+    p->now = cmma_time();
     if (!p->used) {
-        uint8_t *used = g_malloc(s->ram_blocks);
+        uint16_t *used = g_new(uint16_t, s->ram_blocks);
 
-        memset(used, p->now, s->ram_blocks);
+        for (uint64_t gfn = 0; gfn < s->ram_blocks; gfn++) {
+            used[gfn] = p->now;
+        }
         qatomic_store_release(&p->used, used);
     }
     p->acting = p->stalled = p->exhausted = false;
-    p->old = CMMA_OLD_AGE;
     p->bounded_ms = cmma_now();
     p->timer = timer_new_ms(QEMU_CLOCK_REALTIME, cmma_pressure_timer, s);
     timer_mod(p->timer, cmma_now());

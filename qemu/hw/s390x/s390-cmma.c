@@ -149,7 +149,9 @@ uint8_t s390_cmma_essa(CPUState *cs, hwaddr addr, unsigned int op)
     if (gfn < s->ram_blocks) {
         bool may_go = op == ESSA_SET_VOLATILE || op == ESSA_SET_POT_VOLATILE;
 
-        if (may_go) {
+        if (op == ESSA_SET_UNUSED || cmma_absent(old)) {
+            cmma_note_new(s, gfn);
+        } else if (may_go) {
             cmma_note_use(s, gfn);
         }
         if (cmma_traps(s, new) && !cmma_traps(s, old)) {
