@@ -156,7 +156,8 @@ static void cmma_judge(CmmaPressure *p, uint64_t left)
         return;
     }
     p->judge_ms = cmma_now() + CMMA_LOOK_MS;
-    if (left > p->judged_left + margin || left + margin < p->judged_left) {
+    if (p->reason == S390_CMMA_PRESSURE_REASON_ROOM &&
+        (left > p->judged_left + margin || left + margin < p->judged_left)) {
         p->still = 0;
     } else {
         p->still = MIN(p->still + 1, CMMA_HALVINGS);
