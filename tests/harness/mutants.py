@@ -18,6 +18,15 @@ def sh(command, **options):
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
 
 
+def fits():
+    """What is wrong with those that do not apply to build/qemu any more."""
+    apply = ["patch", "-p1", "-s", "-F2", "--dry-run", "-i"]
+    tree = os.path.join(place.BUILD, "qemu")
+    results = {name: sh([*apply, os.path.join(MUTANTS, name)], cwd=tree)
+               for name in sorted(os.listdir(MUTANTS))}
+    return [f"{name}: {done.stdout}" for name, done in results.items() if done.returncode]
+
+
 class Mutant:
     def __init__(self, name):
         self.name = name

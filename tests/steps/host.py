@@ -8,7 +8,7 @@ import tempfile
 import time
 
 from harness import place
-from harness.mutants import Host
+from harness.mutants import Host, fits
 from harness.qmp import Qmp, QmpError
 
 # Quick, and noticed by tests with one CPU; tests/check-host runs all of them.
@@ -16,6 +16,8 @@ MUTANTS = ["essa-goes-on", "code-stays"]
 
 
 def mutants(report):
+    stale = fits()
+    report.result(not stale, "check-host: each mutant applies", "\n".join(stale))
     # The step "bare" has shown that the unchanged QEMU passes.
     Host().check(report, MUTANTS, unchanged_too=False)
 
