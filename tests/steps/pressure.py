@@ -5,7 +5,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from harness import bench, place
+from harness import place
 from harness.bench import MIB, PAGE
 from harness.cgroup import Group, Skip
 from harness.guest import PATIENCE, Guest, GuestError
@@ -73,6 +73,11 @@ class Pair:
             one["acting"] for one in self.taken()) and (self.left() >= LOW or all(
                 one["exhausted"] for one in self.taken())))
 
+    def swapped(self):
+        """Pages of the group that are swapped out, or were and came back."""
+        stat = self.group.stat()
+        return stat["swap"] // PAGE + stat["workingset_refault_anon"]
+
     def taken(self):
         return [state(guest)["pressure"] for guest in self.guests]
 
@@ -83,7 +88,7 @@ def in_need(report, pair):
     stops = [state(guest)["stops"] for guest in pair.guests]
     report.result(stops == [0, 0], "pressure: without need, nothing is taken", f"{stops} stops")
 
-    swapped = bench.vmstat("pswpout")
+    swapped = pair.swapped()
     overshoot = []
     for _ in range(4):
         pair.squeeze(LOW * 3 // 4)     # with less, nobody waits for the other
@@ -98,7 +103,7 @@ def in_need(report, pair):
     report.result(-TOO_MUCH <= min(overshoot) and max(overshoot) <= TOO_MUCH,
                   "pressure: as much is taken as is missing", f"{overshoot} MiB")
     report.result(max(mib) <= 1.5 * min(mib), "pressure: two guests share fairly", f"{mib}")
-    swapped = bench.vmstat("pswpout") - swapped
+    swapped = pair.swapped() - swapped
     failed = pair.group.read("memory.failcnt")
     report.result(not failed and not swapped, "pressure: the limit is never met, nothing swapped",
                   f"failcnt {failed}, {swapped} pages swapped out")
