@@ -284,6 +284,7 @@ def is_dumped(domain):
     assert domain.qmp.command("x-s390-cmma-discard", what="volatile")["discarded"]
     gone = [run["first"] for run in domain.qmp.command("x-query-s390-cmma", map=True)["map"]
             if run["state"] & 15 == VZ]
+    assert gone, "the map has no discarded block"
     domain.virsh("dump", DOMAIN, path, "--memory-only")
     domain.virsh("resume", DOMAIN)
     is_elf_core(path, 512 << 20, gone)
@@ -357,7 +358,8 @@ def moves(domain, other):
     # On one host, the QEMU that ends would remove the socket of the other.
     other.write("domain.xml", text.replace(domain.daemon.dir, other.dir))
     with under_stress(domain):
-        domain.virsh("migrate", "--xml", os.path.join(other.dir, "domain.xml"), "--live", "--persistent", "--unsafe", "--p2p", DOMAIN, other.uri,
+        domain.virsh("migrate", "--live", "--persistent", "--unsafe", "--p2p", DOMAIN, other.uri,
+                     "--xml", os.path.join(other.dir, "domain.xml"),
                      "--migrateuri", f"unix://{other.dir}/migration")
         assert domain.state() == "shut off"
         domain.said_before = rest(domain)
