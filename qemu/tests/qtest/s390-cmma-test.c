@@ -985,6 +985,33 @@ static void test_pressure_age(void)
     remove_group();
 }
 
+/* What was used in several seconds stays longer than what was used once since */
+static void test_pressure_again(void)
+{
+    const uint64_t again = 512, count = 64, once = 1024;
+    QTestState *qts;
+
+    make_group();
+    group_left(2 * MiB, 0);
+    qts = start(PRESSURE);
+    for (int i = 0; i < 4; i++) {
+        essa_range(qts, VOLATILE, again, count);
+        g_usleep(1100 * 1000);
+    }
+    essa_range(qts, VOLATILE, once, 1024);
+    g_usleep(1100 * 1000);
+    /* Now these are half as old. A few are taken, four times a second */
+    group_left(MiB - 1, 0);
+    wait_for_pressure(qts, "taken-volatile", 1, 512);
+    group_left(2 * MiB, 0);
+    wait_for_pressure(qts, "left", 2 * MiB, 2 * MiB);
+    for (int i = 0; i < count; i++) {
+        g_assert_cmphex(state_of(qts, again + i), ==, VR);
+    }
+    qtest_quit(qts);
+    remove_group();
+}
+
 /* A limit counts of whatever version, and also of a cgroup above, or none */
 static void test_pressure_cgroup(void)
 {
@@ -1460,6 +1487,7 @@ int main(int argc, char *argv[])
     qtest_add_func("s390-cmma/policy-kvm", test_policy_kvm);
     qtest_add_func("s390-cmma/pressure", test_pressure);
     qtest_add_func("s390-cmma/pressure/age", test_pressure_age);
+    qtest_add_func("s390-cmma/pressure/again", test_pressure_again);
     qtest_add_func("s390-cmma/pressure/cgroup", test_pressure_cgroup);
     qtest_add_func("s390-cmma/pressure/set", test_pressure_set);
     qtest_add_func("s390-cmma/evict", test_evict);
