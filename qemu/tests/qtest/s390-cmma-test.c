@@ -985,7 +985,7 @@ static void test_pressure_age(void)
     remove_group();
 }
 
-/* What was used in several seconds stays longer than what was used once since */
+/* What was used in several seconds stays longer than what was used once */
 static void test_pressure_again(void)
 {
     const uint64_t again = 512, count = 64, once = 1024;
