@@ -96,7 +96,8 @@ class Guest(Started):
         errors.close()
         deadline = time.monotonic() + self.boot_timeout
         try:
-            self.qmp = Qmp(self._wait_for(self.qmp_path, deadline), 60 * PATIENCE)
+            self.qmp = Qmp(self._wait_for(self.qmp_path, deadline), 60 * PATIENCE,
+                           self.process)
         except (OSError, QmpError):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(10)

@@ -10,8 +10,9 @@ class QmpError(Exception):
     """QEMU answered a command with an error."""
 
 
-def connected(path, deadline):
-    """A socket to what QEMU makes at path: the file is there before QEMU listens."""
+def connected(path, deadline, process=None):
+    """A socket to what QEMU makes at path: the file is there before QEMU listens, and may
+    be there when the process has ended."""
     while True:
         sock = socket.socket(socket.AF_UNIX)
         try:
@@ -19,15 +20,15 @@ def connected(path, deadline):
             return sock
         except (ConnectionRefusedError, FileNotFoundError):
             sock.close()
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or process and process.poll() is not None:
                 raise
             time.sleep(0.05)
 
 
 class Qmp:
-    def __init__(self, path, timeout=60):
+    def __init__(self, path, timeout=60, process=None):
         self.lock = threading.Lock()    # several threads may use it
-        self.sock = connected(path, time.monotonic() + timeout)
+        self.sock = connected(path, time.monotonic() + timeout, process)
         self.sock.settimeout(timeout)
         self.stream = self.sock.makefile("rw", encoding="utf-8")
         self._read()                      # the greeting
