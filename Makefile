@@ -81,7 +81,7 @@ bench-faults: build ## what a guest pays for what was taken: faults, reads, grep
 bench-scale: build ## what grows with memory and vCPUs, in guest and host
 	@tests/bench host-scale scale
 
-.PHONY: check-host bench-host bench-stock bench-p bench-cost bench-reach bench-idle check-qtest check-controls check-fs check-debug check-kselftest check-selftests check-newest check-migration check-libvirt check-programs
+.PHONY: check-host bench-host bench-stock bench-p bench-cost bench-reach bench-idle check-qtest check-controls check-fs check-debug check-kselftest check-selftests check-newest check-migration check-cgroup2 check-libvirt check-programs
 check-host: qemu ## put one defect at a time into QEMU; the tests must notice each
 	@tests/check-host
 bench-host: qemu ## what it costs the host to take blocks: ratios, and times of this machine
@@ -113,6 +113,10 @@ check-newest: build ## Linux 7.2 and QEMU 10.2 with their series: stress, KUnit,
 	@tests/check-newest
 check-migration: build ## a guest under stress moves, is saved and loaded, while the host takes pages
 	@tests/check-migration
+check-cgroup2: build ## the policy pressure in cgroups of version 2: an emulated machine with systemd
+	@scripts/install cgroup2
+	@scripts/cgroup2
+	@tests/check-cgroup2
 check-libvirt: build ## a guest that libvirt manages: saved, dumped, moved, reset, in a storm of discards
 	@scripts/install libvirt
 	@tests/check-libvirt

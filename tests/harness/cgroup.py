@@ -6,7 +6,7 @@ import subprocess
 
 from . import place
 
-GROUP = "/sys/fs/cgroup/memory"
+GROUP, GROUP2 = "/sys/fs/cgroup/memory", "/sys/fs/cgroup"       # of version 1 and 2
 BLOCKS = "/sys/fs/cgroup/blkio"
 
 
@@ -15,31 +15,59 @@ class Skip(Exception):
 
 
 class Group:
-    """A memory cgroup (v1) for QEMUs, and a swap file of mib MiB for what does not fit."""
+    """A memory cgroup (v1 or v2) for QEMUs, and a swap file of mib MiB for what does not fit."""
 
     def __init__(self, name, mib):
         self.mib = mib
         self.file = os.path.join(place.BUILD, f"{name}.{os.getpid()}.swap")
-        self.path = f"{GROUP}/{name}.{os.getpid()}"
-        if os.geteuid() or not os.path.exists(f"{GROUP}/memory.limit_in_bytes"):
-            raise Skip("needs root and memory cgroups of version 1")
+        self.two = os.path.exists(f"{GROUP2}/cgroup.controllers")
+        self.path = f"{GROUP2 if self.two else GROUP}/{name}.{os.getpid()}"
+        if os.geteuid() or not (self.two or os.path.exists(f"{GROUP}/memory.limit_in_bytes")):
+            raise Skip("needs root and memory cgroups")
 
     def write(self, name, value):
         with open(os.path.join(self.path, name), "w", encoding="ascii") as file:
             file.write(str(value))
 
+    def limit(self):
+        """Bytes; so many that nobody has them if there is none."""
+        text = self.text("memory.max" if self.two else "memory.limit_in_bytes")
+        return 1 << 60 if text == "max" else int(text)
+
+    def set_limit(self, limit):
+        """In bytes, or None."""
+        if self.two:
+            self.write("memory.max", "max" if limit is None else limit)
+        else:
+            self.write("memory.limit_in_bytes", -1 if limit is None else limit)
+
+    def usage(self):
+        return int(self.text("memory.current" if self.two else "memory.usage_in_bytes"))
+
+    def met(self):
+        """How often the limit was met."""
+        if self.two:
+            return self.table("memory.events")["max"]
+        return int(self.text("memory.failcnt"))
+
     def run_there(self):
         """Words to put before a command, which then belongs to the group."""
         return ["sh", "-c", f'echo $$ >{self.path}/cgroup.procs && exec "$@"', "sh"]
 
-    def read(self, name):
+    def text(self, name):
         with open(os.path.join(self.path, name), encoding="ascii") as file:
-            return int(file.read())
+            return file.read().strip()
+
+    def table(self, name):
+        return {key: int(value) for key, value in
+                (line.split() for line in self.text(name).splitlines())}
 
     def stat(self):
-        """memory.stat: {name: bytes or events}."""
-        with open(os.path.join(self.path, "memory.stat"), encoding="ascii") as file:
-            return {name: int(value) for name, value in (line.split() for line in file)}
+        """memory.stat: {name: bytes or events}, and by one name what the versions call otherwise."""
+        stat = self.table("memory.stat")
+        if self.two:
+            return {**stat, "cache": stat["file"], "swap": int(self.text("memory.swap.current"))}
+        return {**stat, "kernel": int(self.text("memory.kmem.usage_in_bytes"))}
 
     def __enter__(self):
         try:

@@ -61,13 +61,11 @@ class Pair:
 
     def left(self):
         """MiB."""
-        return (self.group.read("memory.limit_in_bytes")
-                - self.group.read("memory.usage_in_bytes")) / MIB
+        return (self.group.limit() - self.group.usage()) / MIB
 
     def squeeze(self, mib):
         """Let the limit leave so many MiB, and wait for what QEMU makes of that."""
-        self.group.write("memory.limit_in_bytes",
-                         self.group.read("memory.usage_in_bytes") + mib * MIB)
+        self.group.set_limit(self.group.usage() + mib * MIB)
         time.sleep(0.3)     # each looks four times a second
         until("enough is left, or nothing can be taken", lambda: not any(
             one["acting"] for one in self.taken()) and (self.left() >= LOW or all(
@@ -104,9 +102,9 @@ def in_need(report, pair):
                   "pressure: as much is taken as is missing", f"{overshoot} MiB")
     report.result(max(mib) <= 1.5 * min(mib), "pressure: two guests share fairly", f"{mib}")
     swapped = pair.swapped() - swapped
-    failed = pair.group.read("memory.failcnt")
+    failed = pair.group.met()
     report.result(not failed and not swapped, "pressure: the limit is never met, nothing swapped",
-                  f"failcnt {failed}, {swapped} pages swapped out")
+                  f"met {failed} times, {swapped} pages swapped out")
     sums = pair.read()
     report.result(sums == pair.sums == [sums[0]] * 2,
                   "pressure: what was taken is read again, each byte right", f"{sums}")
@@ -140,7 +138,7 @@ def stalls(report, group, number):
         before = state(guest)["pressure"]
         # Half of it is swapped out, and the guest waits for that to come back.
         with contextlib.suppress(OSError):
-            group.write("memory.limit_in_bytes", group.read("memory.usage_in_bytes") // 2)
+            group.set_limit(group.usage() // 2)
         guest.run(READ.format(FILES // 10), timeout=200)
         def taken():
             now = state(guest)["pressure"]
@@ -151,7 +149,7 @@ def stalls(report, group, number):
         # Others of this machine may have waited before.
         report.result(took["stalls"] > before["stalls"],
                       "pressure: a stall makes it take blocks", f"{before}, {took}")
-        group.write("memory.limit_in_bytes", -1)
+        group.set_limit(None)
 
 
 def everything(report):
