@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <linux/fiemap.h>
@@ -25,9 +26,12 @@ static void enable(int fd)
 	struct fsverity_enable_arg arg = {
 		.version = 1,
 		.hash_algorithm = FS_VERITY_HASH_ALG_SHA256,
-		.block_size = PAGE,
 	};
+	struct stat stat;
 
+	if (fstat(fd, &stat))
+		err(1, "fstat");
+	arg.block_size = stat.st_blksize;	/* at most that of the file system */
 	if (ioctl(fd, FS_IOC_ENABLE_VERITY, &arg))
 		err(1, "FS_IOC_ENABLE_VERITY");
 }
