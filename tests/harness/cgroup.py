@@ -14,20 +14,23 @@ class Skip(Exception):
     """This way can not be gone here; the text says why."""
 
 
-class Group:
-    """A memory cgroup (v1 or v2) for QEMUs, and a swap file of mib MiB for what does not fit."""
+class Memory:
+    """A memory cgroup, v1 or v2."""
 
-    def __init__(self, name, mib):
-        self.mib = mib
-        self.file = os.path.join(place.BUILD, f"{name}.{os.getpid()}.swap")
-        self.two = os.path.exists(f"{GROUP2}/cgroup.controllers")
-        self.path = f"{GROUP2 if self.two else GROUP}/{name}.{os.getpid()}"
-        if os.geteuid() or not (self.two or os.path.exists(f"{GROUP}/memory.limit_in_bytes")):
-            raise Skip("needs root and memory cgroups")
+    def __init__(self, path, two):
+        self.path, self.two = path, two
 
     def write(self, name, value):
         with open(os.path.join(self.path, name), "w", encoding="ascii") as file:
             file.write(str(value))
+
+    def text(self, name):
+        with open(os.path.join(self.path, name), encoding="ascii") as file:
+            return file.read().strip()
+
+    def table(self, name):
+        return {key: int(value) for key, value in
+                (line.split() for line in self.text(name).splitlines())}
 
     def limit(self):
         """Bytes; so many that nobody has them if there is none."""
@@ -50,24 +53,41 @@ class Group:
             return self.table("memory.events")["max"]
         return int(self.text("memory.failcnt"))
 
-    def run_there(self):
-        """Words to put before a command, which then belongs to the group."""
-        return ["sh", "-c", f'echo $$ >{self.path}/cgroup.procs && exec "$@"', "sh"]
-
-    def text(self, name):
-        with open(os.path.join(self.path, name), encoding="ascii") as file:
-            return file.read().strip()
-
-    def table(self, name):
-        return {key: int(value) for key, value in
-                (line.split() for line in self.text(name).splitlines())}
-
     def stat(self):
         """memory.stat: {name: bytes or events}, and by one name what the versions call otherwise."""
         stat = self.table("memory.stat")
         if self.two:
             return {**stat, "cache": stat["file"], "swap": int(self.text("memory.swap.current"))}
         return {**stat, "kernel": int(self.text("memory.kmem.usage_in_bytes"))}
+
+    def run_there(self):
+        """Words to put before a command, which then belongs to the group."""
+        return ["sh", "-c", f'echo $$ >{self.path}/cgroup.procs && exec "$@"', "sh"]
+
+    def __enter__(self):
+        os.mkdir(self.path)
+        return self
+
+    def __exit__(self, *_):
+        os.rmdir(self.path)
+
+
+class Group(Memory):
+    """One for QEMUs, and a swap file of mib MiB for what does not fit."""
+
+    def __init__(self, name, mib):
+        two = os.path.exists(f"{GROUP2}/cgroup.controllers")
+        super().__init__(f"{GROUP2 if two else GROUP}/{name}.{os.getpid()}", two)
+        self.mib = mib
+        self.file = os.path.join(place.BUILD, f"{name}.{os.getpid()}.swap")
+        if os.geteuid() or not (two or os.path.exists(f"{GROUP}/memory.limit_in_bytes")):
+            raise Skip("needs root and memory cgroups")
+
+    def below(self, name):
+        """Another in this one."""
+        if self.two:
+            self.write("cgroup.subtree_control", "+memory")
+        return Memory(os.path.join(self.path, name), self.two)
 
     def __enter__(self):
         try:

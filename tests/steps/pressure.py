@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from harness import place
+from harness.bare import Bare
 from harness.bench import MIB, PAGE
 from harness.cgroup import Group, Skip
 from harness.guest import PATIENCE, Guest, GuestError
@@ -33,6 +34,7 @@ def boot(number, group, *properties):
 
 
 def state(guest):
+    """What the host has done."""
     return guest.qmp.command("x-query-s390-cmma")
 
 
@@ -152,6 +154,45 @@ def stalls(report, group, number):
         group.set_limit(None)
 
 
+def hierarchy(report):
+    """A guest without an operating system, which is quick, and a cgroup in another one."""
+    options = [word for value in ("policy=pressure", f"pressure-low={LOW}M",
+                                  f"pressure-high={HIGH}M")
+               for word in ("-global", f"s390-cmma.{value}")]
+    with report.test("pressure: the limits of QEMU's cgroup and of the one above count"), \
+            Group("check-room", 256) as above, above.below("one") as own, \
+            Bare("bench-scale", "512M", options=options, before=own.run_there()) as guest:
+        _, blocks = guest.round()
+        assert not state(guest)["stops"], "blocks are taken without need"
+        for group in (own, above):
+            group.set_limit(group.usage() + LOW * 3 // 4 * MIB)
+            until("enough is left", lambda: not state(guest)["pressure"]["acting"] and
+                  group.limit() - group.usage() >= LOW * MIB)
+            left = (group.limit() - group.usage()) / MIB
+            print(f"#   {left - HIGH:+.1f} MiB over {HIGH}")
+            assert abs(left - HIGH) <= TOO_MUCH, f"{left:.1f} MiB are left, not {HIGH}"
+            assert not group.met(), f"the limit was met {group.met()} times"
+            swap = group.stat()["swap"]
+            assert not swap, f"{swap} bytes are swapped out"
+            group.set_limit(None)
+        took = state(guest)["pressure"]
+        assert 0 < took["taken-volatile"] < blocks, f"{took} of {blocks}"
+
+    options[-1:] = ["s390-cmma.pressure-high=16M", "-global", "s390-cmma.pressure-low=0",
+                    "-global", "s390-cmma.pressure-stall=1000"]
+    with report.test("pressure: a stall of QEMU's cgroup counts"), \
+            Group("check-room", 512) as above, above.below("one") as own, \
+            Bare("bench-scale", "512M", options=options, before=own.run_there()) as guest:
+        guest.round()
+        # The guest writes to as much as before, of which half is swapped out all the time.
+        with contextlib.suppress(OSError):
+            own.set_limit(own.usage() // 2)
+        guest.next()
+        guest.round()
+        until("a stall", lambda: state(guest)["pressure"]["taken-volatile"])
+        own.set_limit(None)
+
+
 def everything(report):
     try:
         with report.test("pressure: a cgroup and guests") as test:
@@ -165,3 +206,10 @@ def everything(report):
                 stalls(report, group, 2)
     except Skip as skip:
         report.skipped("pressure: a cgroup and guests", str(skip))
+
+
+def room(report):
+    try:
+        hierarchy(report)
+    except Skip as skip:
+        report.skipped("pressure: cgroups in others", str(skip))
