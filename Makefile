@@ -5,7 +5,7 @@
 
 export LINUX_SRC QEMU_SRC LINUX_VERSION LINUX_URL LINUX_SHA256
 export QEMU_VERSION QEMU_URL QEMU_SHA256 V
-export LINUX_SERIES QEMU_SERIES
+export LINUX_SERIES QEMU_SERIES MINIMAL
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
@@ -32,7 +32,7 @@ fetch: install ## fetch the pinned sources and the guest's tools
 linux: install ## build the patched kernel: build/out/bzImage and vmlinux
 	@scripts/compose linux
 	@scripts/kernel main base hva
-qemu: install ## build the patched QEMU: build/out/qemu-system-s390x
+qemu: install ## build the patched QEMU: build/out/qemu-system-s390x; MINIMAL=1: only what tests need
 	@scripts/fetch tools
 	@scripts/compose qemu
 	@scripts/qemu

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import struct
@@ -22,6 +23,7 @@ from steps.stress import Discarder
 
 DOMAIN = "page_hva"
 XML = os.path.join(place.ROOT, "docs", "libvirt.xml")
+DOCUMENT = os.path.join(place.ROOT, "docs", "libvirt.md")
 NOBODY = 65534
 VZ = 15                 # the state of a block that was discarded
 # What a discard may be refused for while libvirt does something else with the guest.
@@ -181,6 +183,26 @@ class Domain(Guest):
 
     def state(self):
         return self.virsh("domstate", DOMAIN)
+
+
+class Installed(Domain):
+    """The same guest as virt-install makes it, by the command in docs/libvirt.md."""
+
+    def start(self):
+        with open(DOCUMENT, encoding="utf-8") as file:
+            command = re.search(r"^virt-install (?:.*\\\n)*.*\n", file.read(), re.MULTILINE)[0]
+        for name, value in (("out", os.path.dirname(place.QEMU)), ("run", self.daemon.dir),
+                            ("PWD", place.ROOT)):
+            command = command.replace(f"${name}", value)
+        command = command.replace(f"{self.daemon.dir}/disk.qcow2", self.disk)
+        words = shlex.split(command.replace("\\\n", " ").replace("qemu:///session",
+                                                                self.daemon.uri))
+        done = subprocess.run(words, text=True, env=self.daemon.environment, check=False,
+                              timeout=120 * PATIENCE, capture_output=True)
+        if done.returncode:
+            raise GuestError(f"virt-install: {done.stdout}{done.stderr}")
+        self.connect()
+        self.wait_for_boot(self.boot_timeout)
 
 
 class Storm(Discarder):
@@ -397,3 +419,10 @@ def everything(report):
                 function(domain)
         with report.test("libvirt: the guest is destroyed and undefined"):
             is_destroyed(domain)
+        with report.test("libvirt: virt-install makes one, with a network and a directory of the host"):
+            with Installed(one, disk) as installed:
+                assert "enabled" in installed.run("dmesg | grep page_hva:")
+                said = installed.virsh("qemu-monitor-command", DOMAIN, "--hmp",
+                                       "info network")
+                assert "type=user" in said, said
+                is_destroyed(installed)
