@@ -47,6 +47,11 @@ class Memory:
     def usage(self):
         return int(self.text("memory.current" if self.two else "memory.usage_in_bytes"))
 
+    def used(self):
+        """Bytes, without the page cache that goes first: QEMU's own file can be in it."""
+        stat = self.table("memory.stat")
+        return self.usage() - stat.get("total_inactive_file", stat["inactive_file"])
+
     def met(self):
         """How often the limit was met."""
         if self.two:

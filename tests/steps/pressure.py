@@ -165,10 +165,10 @@ def hierarchy(report):
         _, blocks = guest.round()
         assert not state(guest)["stops"], "blocks are taken without need"
         for group in (own, above):
-            group.set_limit(group.usage() + LOW * 3 // 4 * MIB)
+            group.set_limit(group.used() + LOW * 3 // 4 * MIB)
             until("enough is left", lambda: not state(guest)["pressure"]["acting"] and
-                  group.limit() - group.usage() >= LOW * MIB)
-            left = (group.limit() - group.usage()) / MIB
+                  group.limit() - group.used() >= LOW * MIB)
+            left = (group.limit() - group.used()) / MIB
             print(f"#   {left - HIGH:+.1f} MiB over {HIGH}")
             assert abs(left - HIGH) <= TOO_MUCH, f"{left:.1f} MiB are left, not {HIGH}"
             assert not group.met(), f"the limit was met {group.met()} times"
