@@ -234,7 +234,7 @@ def under_stress(domain):
     with Storm(domain) as storm:
         time.sleep(2)
         yield storm
-        finish(domain, domain.said_before, SECONDS)
+        finish(domain, domain.said_before)
     domain.said_before = b""
     assert not storm.error, f"discard: {storm.error}"
     faults, _ = facts(domain)
@@ -420,7 +420,7 @@ def everything(report):
         with report.test("libvirt: the guest is destroyed and undefined"):
             is_destroyed(domain)
         with report.test("libvirt: virt-install makes one, with a network and a directory of the host"):
-            with Installed(one, disk) as installed:
+            with Installed(two, disk) as installed:
                 assert "enabled" in installed.run("dmesg | grep page_hva:")
                 said = installed.virsh("qemu-monitor-command", DOMAIN, "--hmp",
                                        "info network")
