@@ -1,6 +1,7 @@
 """The file systems of Linux on every policy of the host."""
 
 import os
+import re
 
 from harness import place
 from harness.guest import Guest, GuestError
@@ -317,7 +318,31 @@ def written_then_taken(guest, name):
     gone = counter(guest, "dropped") - gone
     assert gone >= BIG // PAGE * 0.99, f"only {gone} folios were found discarded"
     guest.run(f"rm {file}")
+    small_files(guest, name, kind.directory)
     teardown(guest, kind)
+
+
+def clean(guest):
+    """Clean pages of the page cache: how many are volatile, how many there are."""
+    counts = dict(re.findall(r"^unmapped ([\w-]+) (\d+)", guest.run("cachemap"), re.MULTILINE))
+    return int(counts["volatile"]), sum(map(int, counts.values()))
+
+
+def small_files(guest, name, directory):
+    """Of what is stable after it was written, nothing is of a file.
+
+    Tree blocks of btrfs are in the page cache, too, of an inode that is no file.
+    """
+    guest.run(f"for i in $(seq 60); do dd if=/dev/urandom of={directory}/small-$i bs=1k "
+              "count=$((i * 3)) 2>/dev/null; done && sync", timeout=120)
+    guest.settle()
+    volatile, pages = clean(guest)
+    guest.run(f"cachemap --drop {directory}")
+    others, stay = clean(guest)
+    volatile, pages = volatile - others, pages - stay
+    print(f"#   {name}: {volatile} of {pages} pages of small files are volatile; "
+          f"{stay - others} are stable, and of no file", flush=True)
+    assert pages > 1000 and volatile >= 0.99 * pages, f"{volatile} of {pages} pages are volatile"
 
 
 def verified(report, kernel=None):
