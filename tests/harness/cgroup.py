@@ -82,11 +82,15 @@ class Group(Memory):
 
     def __init__(self, name, mib):
         two = os.path.exists(f"{GROUP2}/cgroup.controllers")
-        super().__init__(f"{GROUP2 if two else GROUP}/{name}.{os.getpid()}", two)
+        home = GROUP2 if two else GROUP
+        super().__init__(f"{home}/{name}.{os.getpid()}", two)
         self.mib = mib
         self.file = os.path.join(place.BUILD, f"{name}.{os.getpid()}.swap")
-        if os.geteuid() or not (two or os.path.exists(f"{GROUP}/memory.limit_in_bytes")):
-            raise Skip("needs root and memory cgroups")
+        # A container may see them and not be able to make one, or not for memory.
+        parent = Memory(home, two)
+        if os.geteuid() or not os.access(home, os.W_OK) or \
+                two and "memory" not in parent.text("cgroup.subtree_control").split():
+            raise Skip("needs root and memory cgroups that it can make")
 
     def below(self, name):
         """Another in this one."""

@@ -419,10 +419,11 @@ def everything(report):
                 function(domain)
         with report.test("libvirt: the guest is destroyed and undefined"):
             is_destroyed(domain)
-        with report.test("libvirt: virt-install makes one, with a network and a directory of the host"):
-            with Installed(two, disk) as installed:
-                assert "enabled" in installed.run("dmesg | grep page_hva:")
-                said = installed.virsh("qemu-monitor-command", DOMAIN, "--hmp",
-                                       "info network")
-                assert "type=user" in said, said
-                is_destroyed(installed)
+        with report.test("libvirt: virt-install makes one, with a network and a directory of the "
+                         "host"), Installed(two, disk) as installed:
+            assert "enabled" in installed.run("dmesg | grep page_hva:")
+            for command, expected in (("info network", "type=user"),
+                                      ("info qtree", "virtio-9p-ccw")):
+                said = installed.virsh("qemu-monitor-command", DOMAIN, "--hmp", command)
+                assert expected in said, said
+            is_destroyed(installed)

@@ -63,11 +63,11 @@ class Pair:
 
     def left(self):
         """MiB."""
-        return (self.group.limit() - self.group.usage()) / MIB
+        return (self.group.limit() - self.group.used()) / MIB
 
     def squeeze(self, mib):
         """Let the limit leave so many MiB, and wait for what QEMU makes of that."""
-        self.group.set_limit(self.group.usage() + mib * MIB)
+        self.group.set_limit(self.group.used() + mib * MIB)
         time.sleep(0.3)     # each looks four times a second
         until("enough is left, or nothing can be taken", lambda: not any(
             one["acting"] for one in self.taken()) and (self.left() >= LOW or all(
